@@ -1,0 +1,1 @@
+"""Benchmarks: the ratios that the README quotes, runnable by anyone."""

@@ -1,0 +1,1 @@
+"""Editing: targets, losses and optimisation of latents."""

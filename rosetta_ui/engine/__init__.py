@@ -1,0 +1,1 @@
+"""The engine: everything that the page and the command line ask for."""

@@ -1,0 +1,1 @@
+"""Matching: correlation tables, their nulls, and the rules that pick neurons from them."""

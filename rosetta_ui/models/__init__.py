@@ -1,0 +1,1 @@
+"""Models: cards, weights and the networks. `registry` and `catalogue` are torch-free."""

@@ -1,0 +1,7 @@
+"""Cards: embedded."""
+
+from __future__ import annotations
+
+from rosetta_ui.types import ModelCard
+
+EMBEDDED: tuple[ModelCard, ...] = ()

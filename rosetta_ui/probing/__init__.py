@@ -1,0 +1,1 @@
+"""Reading activations: taps on modules, and outputs as maps over positions."""

@@ -1,0 +1,1 @@
+"""Rendering: arrays in, pictures and figures out. No torch."""

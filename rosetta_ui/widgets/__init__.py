@@ -1,0 +1,1 @@
+"""Widgets: factories over `gr.HTML` with their own script and style files."""
