@@ -504,6 +504,25 @@ class JobStatus:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """What a match would cost, before it is started.
+
+    Attributes:
+        images: how many would be looked at; fewer than asked for where a folder holds fewer.
+        seconds: expected duration, NaN where this machine has not run these models yet.
+        memory_bytes: expected peak of memory on the device beside the models.
+        disk_bytes: expected size of the saved result.
+        cached: the result is there already and comes at once.
+    """
+
+    images: int
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+    cached: bool = False
+
+
+@dataclass(frozen=True)
 class Readiness:
     """What the status chip says.
 
