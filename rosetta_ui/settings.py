@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -89,20 +89,28 @@ def _parse(name: str, value: Any, where: str = "") -> Any:
     try:
         if kind is bool:
             return value if isinstance(value, bool) else _truth(str(value))
-        parsed: Any = kind(value)
+        parsed = kind(value)
     except ValueError as error:
         raise BadRequestError(
             f"The {label} is '{value}', which is not a {_WORDS[kind]}.", "Give another value."
         ) from error
-    if name == "port" and not 0 <= parsed <= 65535:
-        raise BadRequestError(f"The {label} is {parsed}.", "Give a port from 0 to 65535.")
-    if name == "log_level" and parsed not in LOG_LEVELS:
-        raise BadRequestError(f"The {label} is '{parsed}'.", f"Give {', '.join(LOG_LEVELS)}.")
-    if name == "budget_gb" and not parsed > 0:
-        raise BadRequestError(f"The {label} is {parsed}.", "Give a number of GiB above 0.")
-    if name == "auth" and parsed and ":" not in parsed:
-        raise BadRequestError(f"The {label} has no colon.", "Write user:password.")
+    accepts, hint = _ACCEPTED.get(name, (_anything, ""))
+    if not accepts(parsed):
+        shown = "has no colon" if name == "auth" else f"is '{parsed}'"
+        raise BadRequestError(f"The {label} {shown}.", hint)
     return parsed
+
+
+def _anything(_value: Any) -> bool:
+    return True
+
+
+_ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "port": (lambda port: 0 <= port <= 65535, "Give a port from 0 to 65535."),
+    "log_level": (lambda level: level in LOG_LEVELS, f"Give {', '.join(LOG_LEVELS)}."),
+    "budget_gb": (lambda size: 0 < size < float("inf"), "Give a number of GiB above 0."),
+    "auth": (lambda pair: not pair or ":" in pair, "Write user:password."),
+}
 
 
 _WORDS = {int: "whole number", float: "number", bool: "yes or no", str: "text"}
