@@ -558,3 +558,90 @@ class ResultInfo:
     saved: bool = False
     bundled: bool = False
     bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a picture: a polygon, corners as (x, y) fractions, origin top left.
+
+    `Region.box` makes the usual rectangle; a lasso has more corners.
+    """
+
+    corners: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.corners) < 3:
+            raise BadRequestError("A region needs at least three corners.", "Draw a larger one.")
+
+    @classmethod
+    def box(cls, x0: float, y0: float, x1: float, y1: float) -> Self:
+        """The rectangle between two corners, in any order."""
+        (left, right), (top, bottom) = sorted((x0, x1)), sorted((y0, y1))
+        return cls(((left, top), (right, top), (right, bottom), (left, bottom)))
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(x0, y0, x1, y1) of the smallest rectangle around it."""
+        xs, ys = zip(*self.corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Move what the units see by fractions of the width (right) and the height (down)."""
+
+    dx: float
+    dy: float = 0.0
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """Magnify about a point; factor 0.5 to 2, above 1 enlarges."""
+
+    factor: float
+    x: float = 0.5
+    y: float = 0.5
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """Turn clockwise about a point, in degrees."""
+
+    degrees: float
+    x: float = 0.5
+    y: float = 0.5
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Reflect left and right about the middle."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Multiply how far the units lie from their mean; 0 removes, above 1 strengthens.
+
+    Attributes:
+        factor: 0 to 4; the largest activation is `factor` times as far above the unit's lowest.
+        region: where; None is everywhere.
+    """
+
+    factor: float
+    region: Region | None = None
+
+
+@dataclass(frozen=True)
+class Paste:
+    """Copy a region of a source picture's maps to a place in this one.
+
+    Attributes:
+        region: in the source.
+        x, y: where the region's top left corner goes.
+    """
+
+    region: Region
+    x: float
+    y: float
+
+
+Edit = Shift | Zoom | Rotate | Mirror | Scale | Paste

@@ -1,0 +1,164 @@
+"""Targets: what the maps of an edited picture should look like. Pure functions on maps.
+
+Maps are [units, H, W] or [n, units, H, W], standardised (zero mean, unit deviation over the data
+set), so that a cell nothing is known about is 0, the unit's mean. Positions are fractions of width
+and height, origin top left; a map of side H has its cell centres at (i + 0.5) / H, so every edit
+means the same on every grid.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.types import Edit, Mirror, Paste, Region, Rotate, Scale, Shift, Zoom
+
+Affine = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Rows of a 2×3 matrix that takes a position (x, y, 1) of the result to its source."""
+
+ZOOM_RANGE = (0.5, 2.0)
+SCALE_RANGE = (0.0, 4.0)
+
+
+def affine_of(edit: Edit) -> Affine:
+    """The geometry of an edit, as a map from positions of the result to positions of the source.
+
+    Raises:
+        BadRequestError: a shift of a whole frame or more, a zoom outside 0.5 to 2, or an edit
+            without a geometry (`Scale`).
+    """
+    match edit:
+        case Shift(dx, dy):
+            if not (abs(dx) < 1 and abs(dy) < 1):
+                raise BadRequestError(
+                    f"A shift of ({dx:g}, {dy:g}) leaves nothing in the frame.",
+                    "Give fractions of the width and height between -1 and 1.",
+                )
+            return (1.0, 0.0, -dx), (0.0, 1.0, -dy)
+        case Zoom(factor, x, y):
+            low, high = ZOOM_RANGE
+            if not low <= factor <= high:
+                raise BadRequestError(
+                    f"A zoom of {factor:g} is out of range.", f"Give {low:g} to {high:g}."
+                )
+            keep = 1 / factor
+            return (keep, 0.0, x * (1 - keep)), (0.0, keep, y * (1 - keep))
+        case Rotate(degrees, x, y):
+            # A clockwise turn of the picture looks the source up counter-clockwise; y points down.
+            cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+            return (cos, sin, x - cos * x - sin * y), (-sin, cos, y + sin * x - cos * y)
+        case Mirror():
+            return (-1.0, 0.0, 1.0), (0.0, 1.0, 0.0)
+        case Paste(region, x, y):
+            left, top, _, _ = region.bounds
+            return (1.0, 0.0, left - x), (0.0, 1.0, top - y)
+        case Scale():
+            raise BadRequestError("A change of strength moves nothing.", "Give a shift or a zoom.")
+
+
+def warp(maps: Tensor, affine: Affine) -> Tensor:
+    """Sample maps at the sources of an affine map, bilinearly; outside the frame is 0.
+
+    Args:
+        maps: [units, H, W] or [n, units, H, W], any float dtype.
+        affine: from `affine_of`.
+
+    Returns:
+        Same shape, dtype and device.
+    """
+    batched = maps if maps.ndim == 4 else maps[None]
+    height, width = batched.shape[-2:]
+    (a, b, c), (d, e, f) = affine
+    # affine_grid works on [-1, 1]; with u = 2x - 1 the offset becomes a + b + 2c - 1.
+    theta = torch.tensor(
+        [[a, b, a + b + 2 * c - 1], [d, e, d + e + 2 * f - 1]], dtype=maps.dtype, device=maps.device
+    )
+    grid = functional.affine_grid(
+        theta[None].expand(batched.shape[0], 2, 3),
+        [batched.shape[0], 1, height, width],
+        align_corners=False,
+    )
+    moved = functional.grid_sample(batched, grid, padding_mode="zeros", align_corners=False)
+    return moved if maps.ndim == 4 else moved[0]
+
+
+def valid(size: tuple[int, int], affine: Affine) -> Tensor:
+    """Cells of the result whose whole bilinear source lies inside the frame: bool [H, W]."""
+    inside = warp(torch.ones(1, *size, dtype=torch.float64), affine)[0]
+    return inside >= 1 - 1e-6
+
+
+def mask_of(region: Region, size: tuple[int, int]) -> Tensor:
+    """Cells whose centre lies in a region: bool [H, W]; the nearest cell where none does.
+
+    So a region of one pixel still edits one cell of every grid.
+    """
+    height, width = size
+    xs = (torch.arange(width, dtype=torch.float64) + 0.5) / width
+    ys = (torch.arange(height, dtype=torch.float64) + 0.5) / height
+    inside = torch.zeros(height, width, dtype=torch.bool)
+    corners = region.corners
+    # Even-odd rule: a centre is inside when a ray to its right crosses the outline an odd number
+    # of times.
+    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+        if y0 == y1:
+            continue
+        spans = (ys >= min(y0, y1)) & (ys < max(y0, y1))
+        crossing = x0 + (ys - y0) * (x1 - x0) / (y1 - y0)
+        inside ^= spans[:, None] & (xs[None, :] < crossing[:, None])
+    if not inside.any():
+        left, top, right, bottom = region.bounds
+        column = min(width - 1, max(0, int((left + right) / 2 * width)))
+        row = min(height - 1, max(0, int((top + bottom) / 2 * height)))
+        inside[row, column] = True
+    return inside
+
+
+def paste(onto: Tensor, source: Tensor, edit: Paste) -> Tensor:
+    """Replace a region of maps by the same units' maps of another picture.
+
+    Args:
+        onto: [units, H, W] of the picture that is edited.
+        source: [units, H, W] of the picture that is copied from.
+        edit: which region goes where.
+
+    Returns:
+        [units, H, W]; outside the pasted region it is `onto`.
+
+    Source: Dravid et al. 2023 (arXiv:2306.09346), copy and paste. Differs: any region, not halves.
+    """
+    left, top, _, _ = edit.region.bounds
+    moved = Region(tuple((x - left + edit.x, y - top + edit.y) for x, y in edit.region.corners))
+    mask = mask_of(moved, (onto.shape[-2], onto.shape[-1])).to(onto.device)
+    return torch.where(mask, warp(source, affine_of(edit)), onto)
+
+
+def scale(maps: Tensor, lowest: Tensor, edit: Scale) -> Tensor:
+    """Make units stronger or weaker, everywhere or inside a region.
+
+    Args:
+        maps: [units, H, W], standardised.
+        lowest: [units], each unit's lowest standardised value over the data set: its "off".
+        edit: factor and region.
+
+    Returns:
+        [units, H, W]: lowest + factor · (maps − lowest) inside, `maps` outside.
+
+    Raises:
+        BadRequestError: the factor is outside 0 to 4.
+    """
+    low, high = SCALE_RANGE
+    if not low <= edit.factor <= high:
+        raise BadRequestError(
+            f"A strength of {edit.factor:g} is out of range.", f"Give {low:g} to {high:g}."
+        )
+    off = lowest.view(-1, 1, 1)
+    changed = off + edit.factor * (maps - off)
+    if edit.region is None:
+        return changed
+    mask = mask_of(edit.region, (maps.shape[-2], maps.shape[-1])).to(maps.device)
+    return torch.where(mask, changed, maps)
