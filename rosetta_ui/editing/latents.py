@@ -72,7 +72,7 @@ class Prior:
         return (coordinates * self.deviation) @ self.basis.T + self.mean
 
     def mean_square(self, values: Tensor) -> Tensor:
-        """Squared Mahalanobis distance per dimension, [..., d] → [...]; natural ones have about 1."""
+        """Squared Mahalanobis distance per dimension, [..., d] → [...]; natural: 1."""
         return self.whiten(values).square().mean(-1)
 
 

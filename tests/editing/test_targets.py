@@ -40,7 +40,7 @@ def test_a_shift_by_whole_cells_and_back_is_identity_inside_the_frame() -> None:
     assert torch.allclose(back[:, :7, :6], maps[:, :7, :6], atol=1e-12)
 
 
-# Bilinear sampling misses a bump's top by at most curvature / 8 an axis, 2 / 0.01 / 64² / 8 = 0.006;
+# Bilinear sampling lowers a bump's top by at most curvature / 8 an axis, 2/0.01/64²/8 = 0.006;
 # four times (two axes, two passes); halving samples every second cell, so four times that.
 @pytest.mark.parametrize(
     ("there", "back"),
