@@ -46,7 +46,7 @@ def load(card: ModelCard, tensors: Mapping[str, Tensor]) -> Backbone:
 
 def build(card: ModelCard) -> nn.Module:
     """The network of a card in eval mode, with random weights."""
-    options: dict[str, Any] = {"num_classes": 0, **card.options.get("create", {})}
+    options: dict[str, Any] = dict(card.options.get("create", {}))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(card.options.get("random_seed", 0)))
         return timm.create_model(card.options["model"], pretrained=False, **options).eval()
