@@ -67,12 +67,13 @@ class LayerSpec:
 
     Attributes:
         model: name of the model.
-        name: path of the module inside the network whose output is tapped.
+        name: what people read; the path of the tapped module unless `module` says another.
         channels: number of units.
         size: (height, width) of the maps that are compared, after the margin is cropped.
         kind: conv is [n, c, h, w]; tokens is [n, prefix + h*w, c]; channels_last is [n, h, w, c].
         prefix_tokens: class and register tokens in front; declared, never guessed.
         margin: cells cropped from every side (StyleGAN3 and XL carry 10).
+        module: path of the tapped module where that is not its name.
     """
 
     model: str
@@ -82,6 +83,12 @@ class LayerSpec:
     kind: LayerKind = "conv"
     prefix_tokens: int = 0
     margin: int = 0
+    module: str = ""
+
+    @property
+    def path(self) -> str:
+        """Path of the module inside the network whose output is tapped."""
+        return self.module or self.name
 
     def unit(self, channel: int) -> Unit:
         """The unit of one channel."""

@@ -42,7 +42,7 @@ def tap(
         UnknownLayerError: a layer is not in the network.
     """
     modules = dict(net.named_modules())
-    if missing := [spec.name for spec in layers if spec.name not in modules]:
+    if missing := [spec.path for spec in layers if spec.path not in modules]:
         raise UnknownLayerError(missing[0], layers[0].model, [n for n in modules if n])
     maps: dict[str, Tensor] = {}
     handles: list[RemovableHandle] = []
@@ -59,7 +59,7 @@ def tap(
 
     try:
         for spec in layers:
-            handles.append(modules[spec.name].register_forward_hook(hook(spec)))
+            handles.append(modules[spec.path].register_forward_hook(hook(spec)))
         yield maps
     except _ForwardStopped:
         pass
