@@ -105,7 +105,7 @@ class ResultRecord:
 
     @property
     def anchor(self) -> ModelRecord:
-        """The model whose units are matched with all others: the generator, or the first backbone."""
+        """The model whose units are matched with all others: generator, or first backbone."""
         return self.models[0]
 
     @property

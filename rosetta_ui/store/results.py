@@ -1,14 +1,14 @@
 """The folder that a match leaves: written by `ResultWriter`, read by `ResultFolder`.
 
-    result.json                    schema, every input with digests, units by layer, summary, timings
-    pairs.csv                      anchor, partner, scores, null, rank, halves
-    scores-<backbone>.npy          float32 [anchor units, backbone units], -inf where a unit is dead
-    scores-<backbone>-centred.npy  the position-centred scores
-    neighbours-<backbone>.safetensors   best K of every row and column: table, null, halves, snapshots
-    dead-<model>.npy               bool [units]
-    stats-<model>.safetensors      per layer: mean, deviation, kurtosis, low, high
-    views-<model>.safetensors      uint8 maps of matched units on some images
-    previews.webp                  the pictures, 64 a sheet (previews-1.webp, ... hold the rest)
+    result.json                        inputs with digests, units by layer, summary, timings
+    pairs.csv                          anchor, partner, scores, null, rank, halves
+    scores-<backbone>.npy              float32 [anchor units, backbone units], -inf where dead
+    scores-<backbone>-centred.npy      the position-centred scores
+    neighbours-<backbone>.safetensors  best K of rows and columns: table, null, halves, snapshots
+    dead-<model>.npy                   bool [units]
+    stats-<model>.safetensors          per layer: mean, deviation, kurtosis, low, high
+    views-<model>.safetensors          uint8 maps of matched units on some images
+    previews.webp                      pictures, 64 a sheet (previews-1.webp, ... hold the rest)
 
 Tables, views and previews may be missing: the bundled dictionary keeps neighbours and views only.
 Nothing here is ever unpickled; opening a result needs no torch.
@@ -110,7 +110,7 @@ class ResultWriter:
     table. Every method raises StoreError with one sentence where the disk is full or read-only.
 
     Args:
-        folder: made where it is missing; must be empty, or hold an earlier result, which is replaced.
+        folder: made where it is missing; must be empty, or hold an earlier result (replaced).
         request: what was asked.
         models: the anchor model first.
         title: for people; a default is made from the request.
@@ -142,7 +142,8 @@ class ResultWriter:
         """Stream one whole table to disk.
 
         Args:
-            rows, cols: names of the models.
+            rows: name of the model on the rows.
+            cols: name of the model on the columns.
             score: which score.
             blocks: consecutive blocks of rows, each [b, columns]; -inf where a unit is dead.
             dtype: float16 halves the file and is off by up to 2.5e-4 (scores in 0.5 to 1).
@@ -163,19 +164,18 @@ class ResultWriter:
         """Keep the best K of every row and column.
 
         Args:
-            rows, cols: names of the models.
+            rows: name of the model on the rows.
+            cols: name of the model on the columns.
             score: which score.
             neighbours: "real" always; "null", "half0" and "half1" where there are any; the
                 snapshots "at_n8", "at_n4", "at_n2" of the convergence (rows are enough for them:
                 a small K, such as 5, is what the report needs).
-            row_halves: float32 [2, rows, k], scores of the real row neighbours in each half; without
-                it a pair's halves are known only where it is among the K best of that half.
+            row_halves: float32 [2, rows, k], scores of the real row neighbours in each half;
+                without it a pair's halves are known only where each half has it in its K best.
         """
         raise NotImplementedError
 
-    def add_dead(
-        self, model: str, mask: NDArray[np.bool_], score: ScoreName = "pearson"
-    ) -> None:
+    def add_dead(self, model: str, mask: NDArray[np.bool_], score: ScoreName = "pearson") -> None:
         """Keep which units never vary: bool [units]."""
         raise NotImplementedError
 

@@ -95,5 +95,3 @@ class Store:
     def close(self) -> None:
         """Close the index; the store can no longer be used."""
         raise NotImplementedError
-
-
