@@ -34,10 +34,13 @@ class Family:
         convert: "module:function" that takes `Mapping[str, bytes]` (member or file name → content)
             and the card, and returns (tensors, facts). Facts are JSON values, kept beside the
             tensors and merged into `card.options`. Empty for families without published files.
+        schema: raised by one whenever the converter's output changes; converted files of another
+            number are made anew.
     """
 
     load: str
     convert: str = ""
+    schema: int = 1
 
 
 FAMILIES: dict[str, Family] = {
