@@ -66,9 +66,9 @@ class Engine:
         raise NotImplementedError
 
     def default_request(self) -> MatchRequest:
-        """The match that is run when nothing is chosen: the fast generator, every embedded backbone.
+        """The match when nothing is chosen: the fast generator and every embedded backbone.
 
-        The number of images is 128 on a CPU and 1,600 on a GPU (a GPU is seen once torch is loaded).
+        128 images on a CPU, 1,600 on a GPU (which is seen once torch is loaded).
         """
         raise NotImplementedError
 
