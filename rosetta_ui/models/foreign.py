@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from rosetta_ui.errors import BadRequestError
+from rosetta_ui.errors import BadRequestError, WeightsCorruptError
 from rosetta_ui.types import ModelCard
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def take(state: Mapping[str, Tensor], keys: Sequence[str], title: str) -> None:
     """Check that a state dict has exactly these keys.
 
     Raises:
-        BadRequestError: some are missing or there are others; up to five of each are named.
+        WeightsCorruptError: some are missing or there are others; up to five of each are named.
     """
     missing = [key for key in keys if key not in state]
     expected = set(keys)
@@ -89,7 +89,7 @@ def take(state: Mapping[str, Tensor], keys: Sequence[str], title: str) -> None:
         return
     parts = [f"lacks {_some(missing)}"] if missing else []
     parts += [f"has unknown entries {_some(surplus)}"] if surplus else []
-    raise BadRequestError(
+    raise WeightsCorruptError(
         f"The file is not the {title} that its first entries promise: it {' and '.join(parts)}.",
         "Use the file as it was published.",
     )
