@@ -12,6 +12,7 @@ import mmap
 import zipfile
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from rosetta_ui.errors import BadRequestError, RosettaError, UnsafeFileError, WeightsCorruptError
 from rosetta_ui.models.foreign import ForeignGenerator
-from rosetta_ui.models.pickles import MOST_DEPTH, Budget, Inert, damaged, read_pickle
+from rosetta_ui.models.pickles import MOST_DEPTH, Budget, Inert, damaged, read_pickle, shown
 from rosetta_ui.models.stand_ins import (
     PersistentModule,
     Storage,
@@ -34,6 +35,7 @@ from rosetta_ui.models.stand_ins import (
 
 MOST_BYTES = 16 << 30
 _MOST_NODES = 1_000_000
+_MOST_MODULES = 20_000
 _NOT_PLAIN = object()
 
 
@@ -230,7 +232,7 @@ def read_generator(path: Path, config: Path | None = None) -> ForeignGenerator:
         content = _Tensors(budget).plain(content)
     if isinstance(content, PersistentModule):
         state: dict[str, Tensor] = {}
-        for prefix, module in _walk(content, ""):
+        for prefix, module in _walk(content):
             state |= _own_tensors(module, prefix)
             attributes[prefix.removesuffix(".")] = _settings(module)
         return ForeignGenerator(state, attributes)
@@ -266,24 +268,32 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _walk(
-    module: PersistentModule, prefix: str, depth: int = 0
-) -> Iterator[tuple[str, PersistentModule]]:
-    if depth > MOST_DEPTH:
-        raise UnsafeFileError("The file's modules are nested without end.", "Nothing was run.")
-    yield prefix, module
+def _walk(module: PersistentModule) -> list[tuple[str, PersistentModule]]:
+    """Every module under its path with a trailing dot, "" for the generator itself."""
+    found: list[tuple[str, PersistentModule]] = []
+    waiting = [("", module)]
+    while waiting:
+        prefix, module = waiting.pop()
+        found.append((prefix, module))
+        # Shared parts can spell out a tree without end from a few bytes.
+        if len(found) > _MOST_MODULES or prefix.count(".") > MOST_DEPTH:
+            raise UnsafeFileError("The file's modules are nested without end.", "Nothing was run.")
+        waiting += [(f"{prefix}{name}.", child) for name, child in _children(module)]
+    return found
+
+
+def _children(module: PersistentModule) -> Iterator[tuple[str, PersistentModule]]:
     children = module.state.get("_modules", {})
     if not isinstance(children, dict):
         damaged("a module's parts are no mapping")
     for name, child in children.items():
         if isinstance(child, PersistentModule):
-            yield from _walk(child, f"{prefix}{name}.", depth + 1)
+            yield name, child
         elif child is not None:
             # StyleGAN-XL embeds classes with torch's own Embedding, which is kept inert.
             if not (isinstance(child, Inert) and isinstance(child.state, dict)):
-                damaged(f"the part '{prefix}{name}' is no module")
-            inside = PersistentModule(child.name, child.state, "")
-            yield from _walk(inside, f"{prefix}{name}.", depth + 1)
+                damaged(f"the part '{shown(name)}' is no module")
+            yield name, PersistentModule(child.name, child.state, "")
 
 
 def _own_tensors(module: PersistentModule, prefix: str) -> dict[str, Tensor]:
@@ -324,9 +334,12 @@ class _Plain:
         if torch.is_tensor(value):
             return value.tolist() if value.numel() <= 1024 else _NOT_PLAIN
         if isinstance(value, (list, tuple)):
-            items = [self.read(item, depth + 1) for item in value[:10_000]]
+            items = [self.read(item, depth + 1) for item in value[: max(0, self._left)]]
             return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
         if isinstance(value, dict):
-            pairs = {k: self.read(v, depth + 1) for k, v in value.items() if isinstance(k, str)}
-            return {k: v for k, v in pairs.items() if v is not _NOT_PLAIN}
+            pairs: dict[str, Any] = {}
+            for key, item in islice(value.items(), max(0, self._left)):
+                if isinstance(key, str) and (plain := self.read(item, depth + 1)) is not _NOT_PLAIN:
+                    pairs[key] = plain
+            return pairs
         return _NOT_PLAIN
