@@ -91,8 +91,9 @@ def generator_of(folder: Path, source: str, case: Case) -> Generator:
         replace(CARD, family=family, options=options), tensors
     )
     assert isinstance(generator, Generator)
-    if f"{case['name']}.transform" in recorded(folder):
-        generator.net.synthesis.input.transform.copy_(recorded(folder)[f"{case['name']}.transform"])
+    transform = recorded(folder).get(f"{case['name']}.transform")
+    if transform is not None:
+        generator.net.synthesis.input.transform = transform
     return generator
 
 
