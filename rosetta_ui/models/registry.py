@@ -34,13 +34,22 @@ class Family:
         convert: "module:function" that takes `Mapping[str, bytes]` (member or file name → content)
             and the card, and returns (tensors, facts). Facts are JSON values, kept beside the
             tensors and merged into `card.options`. Empty for families without published files.
+        convert_state: "module:function" that takes a `models.foreign.ForeignGenerator` and returns
+            (tensors, facts): for generators whose file a person brings.
         schema: raised by one whenever the converter's output changes; converted files of another
             number are made anew.
     """
 
     load: str
     convert: str = ""
+    convert_state: str = ""
     schema: int = 1
+
+
+def _published(module: str) -> Family:
+    """A family of published generators, read by `models.published_files`."""
+    path = f"rosetta_ui.models.{module}"
+    return Family(f"{path}:load", convert_state=f"{path}:convert_state")
 
 
 FAMILIES: dict[str, Family] = {
@@ -48,13 +57,11 @@ FAMILIES: dict[str, Family] = {
         "rosetta_ui.models.mobile_stylegan:load", "rosetta_ui.models.mobile_stylegan:convert"
     ),
     "dcgan": Family("rosetta_ui.models.dcgan:load", "rosetta_ui.models.dcgan:convert"),
-    "stylegan2": Family("rosetta_ui.models.stylegan2:load", "rosetta_ui.models.stylegan2:convert"),
-    "stylegan3": Family("rosetta_ui.models.stylegan3:load", "rosetta_ui.models.stylegan3:convert"),
-    "styleganxl": Family(
-        "rosetta_ui.models.styleganxl:load", "rosetta_ui.models.styleganxl:convert"
-    ),
-    "biggan": Family("rosetta_ui.models.biggan:load", "rosetta_ui.models.biggan:convert"),
-    "fastgan": Family("rosetta_ui.models.fastgan:load", "rosetta_ui.models.fastgan:convert"),
+    "stylegan2": _published("stylegan2"),
+    "stylegan3": _published("stylegan3"),
+    "styleganxl": _published("styleganxl"),
+    "biggan": _published("biggan"),
+    "fastgan": _published("fastgan"),
     "timm": Family(
         "rosetta_ui.models.timm_backbones:load", "rosetta_ui.models.timm_backbones:convert"
     ),

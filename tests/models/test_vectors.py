@@ -21,8 +21,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rosetta_ui.models.foreign import ForeignGenerator, guess_family
+from rosetta_ui.models.foreign import ForeignGenerator
 from rosetta_ui.models.generator import Generator
+from rosetta_ui.models.published_files import convert_foreign, read_published
 from rosetta_ui.models.registry import FAMILIES, resolve
 from rosetta_ui.models.style_layers import StyleGenerator
 from rosetta_ui.types import ModelCard
@@ -70,17 +71,14 @@ def published_state(folder: Path) -> ForeignGenerator:
 @functools.lru_cache(maxsize=2)
 def converted(folder: Path, source: str) -> tuple[str, dict[str, Tensor], dict[str, Any]]:
     if source == "state":
-        foreign = published_state(folder)
-        family = guess_family(foreign.state)
-        module = FAMILIES[family].convert.partition(":")[0]
-        return family, *resolve(f"{module}:convert_state")(foreign)
-    files = {path.name.removeprefix("official_"): path.read_bytes() for path in official(folder)}
-    family = guess_family(load_file(folder / "state.safetensors"))
-    return family, *resolve(FAMILIES[family].convert)(files, replace(CARD, family=family))
+        return convert_foreign(published_state(folder))
+    config = folder / "official_config.json"
+    return read_published(official(folder), config if config.exists() else None)
 
 
-def official(folder: Path) -> list[Path]:
-    return sorted(folder.glob("official*"))
+def official(folder: Path) -> Path:
+    (path,) = (p for p in folder.glob("official*") if p.suffix != ".json")
+    return path
 
 
 def generator_of(folder: Path, source: str, case: Case) -> Generator:
@@ -162,9 +160,8 @@ def check_record(maps: Tensor, record: Mapping[str, Any]) -> None:
 
 
 def cases() -> Iterator[Any]:
-    sources = ["state"]
     for folder in FOLDERS:
-        for source in sources:
+        for source in ("state", "official"):
             for case in description(folder)["cases"]:
                 yield pytest.param(
                     folder, source, case, id=f"{folder.name}-{source}-{case['name']}"
