@@ -194,12 +194,3 @@ def bilinear(side: int) -> NDArray[np.float32]:
     np.add.at(matrix, (np.arange(SIDE), low), 1 - (at - low))
     np.add.at(matrix, (np.arange(SIDE), high), at - low)
     return matrix
-
-
-def quantise(
-    maps: NDArray[np.float32], low: NDArray[np.float32], high: NDArray[np.float32]
-) -> NDArray[np.uint8]:
-    """Maps [units, ...] as uint8: 0 is the unit's low, 255 its high; all 0 for a constant unit."""
-    shape = (-1, *(1,) * (maps.ndim - 1))
-    span = np.where(high > low, high - low, np.inf).reshape(shape)
-    return ((maps - low.reshape(shape)) / span * 255).clip(0, 255).round().astype(np.uint8)

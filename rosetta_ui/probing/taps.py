@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -26,7 +27,9 @@ def tap(
     stop: bool = False,
     on_output: Callable[[LayerSpec], None] | None = None,
 ) -> Generator[dict[str, Tensor]]:
-    """Collect the maps of some layers during forward passes inside the `with`.
+    """Collect the maps of some layers during forward passes of this thread inside the `with`.
+
+    Another thread may run the same network meanwhile: its passes are not read here.
 
     Args:
         net: the network; layer names are module paths in it.
@@ -44,11 +47,14 @@ def tap(
     modules = dict(net.named_modules())
     if missing := [spec.path for spec in layers if spec.path not in modules]:
         raise UnknownLayerError(missing[0], layers[0].model, [n for n in modules if n])
+    owner = threading.get_ident()
     maps: dict[str, Tensor] = {}
     handles: list[RemovableHandle] = []
 
     def hook(spec: LayerSpec) -> Callable[..., None]:
         def read(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if threading.get_ident() != owner:
+                return
             maps[spec.name] = to_maps(output, spec)
             if on_output is not None:
                 on_output(spec)

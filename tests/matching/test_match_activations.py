@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from rosetta_ui.errors import StoreError
-from rosetta_ui.matching.activations import Activations, ActivationWriter, bilinear, quantise
+from rosetta_ui.matching.activations import Activations, ActivationWriter, bilinear
 from rosetta_ui.types import LayerSpec
 
 LAYERS = {
@@ -83,9 +83,3 @@ def test_resampling_rows_sum_to_one_and_16_is_the_identity() -> None:
     for side in range(1, 17):
         np.testing.assert_allclose(bilinear(side).sum(1), 1, rtol=1e-6)
     np.testing.assert_array_equal(bilinear(16), np.eye(16, dtype=np.float32))
-
-
-def test_bytes_span_a_units_range_and_constant_units_are_zero() -> None:
-    values = np.array([[[0.0, 1.0, 4.0]], [[3.0, 3.0, 3.0]]], np.float32)
-    low, high = np.array([0, 3], np.float32), np.array([4, 3], np.float32)
-    assert quantise(values, low, high).tolist() == [[[0, 64, 255]], [[0, 0, 0]]]
