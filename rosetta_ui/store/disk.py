@@ -38,7 +38,7 @@ class JsonDisk(diskcache.Disk):
             raise _foreign("a key")
         return key
 
-    def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[int, int, str | None, str]:
+    def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> Any:
         """A value as it stands in the database: (size, mode, file, JSON text).
 
         Raises:
