@@ -43,6 +43,8 @@ def writing_to(folder: Path) -> Generator[None]:
     """
     try:
         yield
+    except ConnectionError:  # a reader of our output that went away is no fault of the disk
+        raise
     except OSError as error:
         if error.errno in _FULL:
             raise full_disk(folder) from error

