@@ -18,7 +18,14 @@ from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.biggan_net import BigGanNet, Shape
 from rosetta_ui.models.foreign import ForeignGenerator, corrected_card
 from rosetta_ui.models.generator import Generator
-from rosetta_ui.models.state_plan import Plan, assemble, follow, keep, shape_of
+from rosetta_ui.models.state_plan import (
+    Plan,
+    assemble,
+    follow,
+    keep,
+    shape_of,
+    without_spectral_norm,
+)
 from rosetta_ui.types import Latents, ModelCard, Space
 
 TITLE = "BigGAN-deep generator"
@@ -161,7 +168,7 @@ def _plan(foreign: ForeignGenerator, shape: Shape) -> Plan:
         owner = key.removesuffix("weight")
         if key != owner and f"{owner}weight_orig" in foreign.state:
             normed = tuple(f"{owner}weight_{part}" for part in ("orig", "u", "v"))
-            plan[key] = (_without_spectral_norm, normed)
+            plan[key] = (without_spectral_norm, normed)
         else:
             plan[key] = (keep, (key,))
     channels = shape.blocks[0][1]
@@ -169,7 +176,7 @@ def _plan(foreign: ForeignGenerator, shape: Shape) -> Plan:
     parts = plan[weight][1]
 
     def first_weight(*normed: Tensor) -> Tensor:
-        return _channels_first(_without_spectral_norm(*normed), channels)
+        return _channels_first(without_spectral_norm(*normed), channels)
 
     def first_bias(rows: Tensor) -> Tensor:
         return _channels_first(rows, channels)
@@ -177,12 +184,6 @@ def _plan(foreign: ForeignGenerator, shape: Shape) -> Plan:
     plan[weight] = (first_weight, parts)
     plan[bias] = (first_bias, (bias,))
     return plan
-
-
-def _without_spectral_norm(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """The weight divided by uᵀWv, from the stored u and v."""
-    flat = weight.flatten(1).double()
-    return (weight.double() / (u.double() @ flat @ v.double())).float()
 
 
 def _channels_first(rows: Tensor, channels: int) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rosetta_ui.models.state_plan import Prepared
+from rosetta_ui.models.doubling import DoublingConv
 from rosetta_ui.types import LayerSpec
 
 
@@ -136,52 +136,6 @@ class Norm(nn.Module):
         return functional.relu_(maps)
 
 
-class DoublingConv(Prepared):
-    """A 3×3 convolution of maps that are first doubled by repetition, as one operation.
-
-    Repeating a cell four times and convolving 3×3 is a transposed 4×4 convolution of the original:
-    the same result from 4/9 of the multiplications.
-
-    Args:
-        channels: in and out.
-    """
-
-    doubled: Tensor | None
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
-        self.bias = nn.Parameter(torch.empty(channels))
-        self.register_buffer("doubled", None, persistent=False)
-
-    def prepare(self) -> None:
-        """Make the 4×4 kernel: the 3×3 one convolved with a 2×2 block of ones."""
-        self.doubled = doubled_kernel(self.weight.detach())
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """[n, c, h, w] → [n, c, 2h, 2w]."""
-        if self.doubled is None:
-            raise RuntimeError("prepare() has not run")
-        return functional.conv_transpose2d(maps, self.doubled, self.bias, stride=2, padding=1)
-
-
-def doubled_kernel(weight: Tensor) -> Tensor:
-    """The transposed kernel of repetition and then a convolution.
-
-    Args:
-        weight: [out, in, 3, 3] of the convolution.
-
-    Returns:
-        [in, out, 4, 4], for a stride of 2.
-    """
-    flipped = weight.flip(2, 3).transpose(0, 1)
-    kernel = weight.new_zeros(*flipped.shape[:2], 4, 4)
-    for dy in (0, 1):
-        for dx in (0, 1):
-            kernel[:, :, dy : dy + 3, dx : dx + 3] += flipped
-    return kernel
-
-
 class Block(nn.Module):
     """1×1, 3×3, 3×3, 1×1, each after a norm, beside a shortcut that drops channels.
 
@@ -198,7 +152,9 @@ class Block(nn.Module):
         self.bn_0 = Norm(inputs, shape)
         self.conv_0 = nn.Conv2d(inputs, middle, 1)
         self.bn_1 = Norm(middle, shape)
-        self.conv_1 = DoublingConv(middle) if up else nn.Conv2d(middle, middle, 3, padding=1)
+        self.conv_1 = (
+            DoublingConv(middle, middle) if up else nn.Conv2d(middle, middle, 3, padding=1)
+        )
         self.bn_2 = Norm(middle, shape)
         self.conv_2 = nn.Conv2d(middle, middle, 3, padding=1)
         self.bn_3 = Norm(middle, shape)

@@ -37,6 +37,12 @@ def scaled(factor: float) -> Callable[[Tensor], Tensor]:
     return scale
 
 
+def without_spectral_norm(weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """A weight divided by uᵀWv, from the stored u and v; its first axis is u's."""
+    flat = weight.flatten(1).double()
+    return (weight.double() / (u.double() @ flat @ v.double())).float()
+
+
 def follow(
     plan: Plan, state: Mapping[str, Tensor], ignored: Iterable[str], title: str
 ) -> dict[str, Tensor]:
