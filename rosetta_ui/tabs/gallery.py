@@ -1,0 +1,203 @@
+"""The Rosetta Gallery: which neurons the models share, and what each looks at.
+
+It reads what the page asks, calls the engine and presents the answer. Filters, drawing and the
+selection itself live in the page, so that they need no request.
+"""
+
+# ruff: noqa: D102 - the protocol repeats methods that the engine documents
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.tabs import present
+from rosetta_ui.types import (
+    HeatmapRow,
+    MatchSummary,
+    ResultInfo,
+    RosettaNeuron,
+    Selection,
+    Unit,
+    UnitIndex,
+)
+from rosetta_ui.widgets.factory import Asked, packed, picture_uri
+from rosetta_ui.widgets.gallery_bar import gallery_bar
+from rosetta_ui.widgets.large_view import large_view
+from rosetta_ui.widgets.map_grid import map_grid
+
+THUMB = 128  # px: a grid cell of 76 CSS px on a screen of density 2, without being blurred
+STRIP = 8
+MOST_ROWS = (
+    200  # rows of maps an answer may hold: 200 × 5 × 256 bytes is what one request should be
+)
+
+Value = TypeVar("Value")
+
+
+class GalleryEngine(Protocol):
+    """What the Gallery asks of the engine."""
+
+    def results(self) -> list[ResultInfo]: ...
+    def index(self, result: str) -> dict[str, UnitIndex]: ...
+    def summary(self, result: str, selection: Selection) -> MatchSummary: ...
+    def neurons(self, result: str, selection: Selection) -> list[RosettaNeuron]: ...
+    def images(self, result: str) -> int: ...
+    def preview(self, result: str, image: int) -> NDArray[np.uint8]: ...
+    def best_images(self, result: str, neuron: RosettaNeuron, n: int = 8) -> list[int]: ...
+    def thumbs(
+        self, result: str, neurons: Sequence[RosettaNeuron], image: int | None = None
+    ) -> tuple[NDArray[np.uint8], list[int]]: ...
+    def heatmaps(
+        self, result: str, units: Sequence[Unit], image: int, size: int = 64
+    ) -> HeatmapRow: ...
+
+
+class Gallery:
+    """Answers to the Gallery's widgets; one for all visitors, so it keeps nothing about any."""
+
+    def __init__(self, engine: GalleryEngine) -> None:
+        self._engine = engine
+        self._neurons = _Kept[Mapping[str, RosettaNeuron]](16)
+        self._pictures = _Kept[str](4096)
+
+    def results(self, asked: Asked) -> list[present.Json]:
+        """Every result, bundled ones first."""
+        return [present.result_json(info) for info in self._engine.results()]
+
+    def neurons(self, asked: Asked) -> present.Json:
+        """The neurons of one result under one rule, and the columns of the grid."""
+        result = present.text_of(asked, "result")
+        selection = self._selection(asked)
+        index = self._engine.index(result)
+        found = self._engine.neurons(result, selection)
+        summary = self._engine.summary(result, selection)
+        self._neurons.put((result, selection), {str(n.anchor): n for n in found})
+        return {
+            "result": result,
+            "score": selection.score,
+            "selection": {"rule": selection.rule, "k": selection.k, "score": selection.score},
+            "models": present.model_columns(index),
+            "rows": present.neuron_rows(found, index),
+            "images": self._engine.images(result),
+            "threshold": present.number(summary.threshold),
+            "null_rosetta": summary.null_rosetta,
+            "partial": summary.partial,
+        }
+
+    def thumbs(self, asked: Asked) -> present.Json:
+        """Maps of some rows of the grid, and the pictures that the page does not have yet."""
+        result = present.text_of(asked, "result")
+        known = self._known(result, self._selection(asked))
+        anchors = [str(a) for a in asked.get("anchors", [])][:MOST_ROWS]
+        neurons = [_found(known, anchor) for anchor in anchors]
+        image = None if asked.get("image") is None else present.whole_of(asked, "image", 0)
+        maps, shown = self._engine.thumbs(result, neurons, image)
+        missing = set(shown) - set(asked.get("have", []))
+        return {
+            "maps": packed(maps),
+            "images": [int(i) for i in shown],
+            "pictures": {str(i): self._picture(result, i) for i in sorted(missing)},
+        }
+
+    def large(self, asked: Asked) -> present.Json:
+        """One neuron on one image in every model, with its best images."""
+        result = present.text_of(asked, "result")
+        known = self._known(result, self._selection(asked))
+        neuron = _found(known, present.text_of(asked, "anchor"))
+        best = [int(i) for i in self._engine.best_images(result, neuron, STRIP)]
+        given = asked.get("image")
+        image = best[0] if given is None and best else present.whole_of(asked, "image", 0)
+        units = [neuron.anchor, *(partner.unit for partner in neuron.partners.values())]
+        row = self._engine.heatmaps(result, units, image)
+        return {
+            "image": image,
+            "n_images": self._engine.images(result),
+            "picture": picture_uri(row.picture, 512),
+            "cells": [_cell(row, unit) for unit in units],
+            "best": best,
+            "pictures": {str(i): self._picture(result, i) for i in best},
+        }
+
+    def _selection(self, asked: Asked) -> Selection:
+        result = present.text_of(asked, "result")
+        own = next((i for i in self._engine.results() if i.result == result), None)
+        return present.selection_of(asked, own.request.score if own else Selection().score)
+
+    def _known(self, result: str, selection: Selection) -> Mapping[str, RosettaNeuron]:
+        def ask() -> Mapping[str, RosettaNeuron]:
+            return {str(n.anchor): n for n in self._engine.neurons(result, selection)}
+
+        return self._neurons.get((result, selection), ask)
+
+    def _picture(self, result: str, image: int) -> str:
+        def ask() -> str:
+            return picture_uri(self._engine.preview(result, image), THUMB)
+
+        return self._pictures.get((result, image), ask)
+
+
+class _Kept(Generic[Value]):
+    """The newest answers, so that scrolling and stepping do not ask the engine twice."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, key: Hashable, value: Value) -> None:
+        with self._lock:
+            self._values[key] = value
+            self._values.move_to_end(key)
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+
+    def get(self, key: Hashable, ask: Callable[[], Value]) -> Value:
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = ask()
+        self.put(key, value)
+        return value
+
+
+def _found(known: Mapping[str, RosettaNeuron], anchor: str) -> RosettaNeuron:
+    neuron = known.get(anchor)
+    if neuron is None:
+        raise BadRequestError(
+            f"'{anchor}' is no Rosetta Neuron here.", "Choose another rule, K or score."
+        )
+    return neuron
+
+
+def _cell(row: HeatmapRow, unit: Unit) -> dict[str, Any]:
+    values = row.maps[unit]
+    low, high = row.ranges[unit]
+    return {
+        "unit": str(unit),
+        "height": int(values.shape[0]),
+        "width": int(values.shape[1]),
+        "values": packed(values.astype(np.float32, copy=False)),
+        "low": present.number(low, 6),
+        "high": present.number(high, 6),
+    }
+
+
+def gallery_tab(engine: GalleryEngine) -> None:
+    """Lay out the Gallery inside the tab that is open."""
+    gallery = Gallery(engine)
+    with gr.Column(elem_id="gallery-page", elem_classes="r-page"):
+        gallery_bar(gallery.results, gallery.neurons)
+        with gr.Row(elem_id="gallery-split"):
+            with gr.Column(elem_id="gallery-list", min_width=0):
+                map_grid(gallery.thumbs)
+            with gr.Column(elem_id="gallery-view", min_width=0):
+                large_view(gallery.large)

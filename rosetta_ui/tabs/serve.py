@@ -1,0 +1,75 @@
+"""Serves the page: a free port or a clear sentence, then gradio with our options."""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+import gradio as gr
+
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.tabs.build import PageEngine, build
+from rosetta_ui.tabs.theme import launch_options
+
+log = logging.getLogger(__name__)
+
+
+def serve(
+    engine: PageEngine,
+    *,
+    host: str,
+    port: int,
+    auth: str = "",
+    share: bool = False,
+    mcp: bool = False,
+) -> gr.Blocks:
+    """Build the page and serve it in the background.
+
+    Args:
+        engine: answers the page.
+        host: address to listen on.
+        port: port to listen on; 0 takes any free one.
+        auth: "user:password", or empty for none.
+        share: ask gradio for a public link.
+        mcp: also serve the API as MCP tools.
+
+    Raises:
+        BadRequestError: the address cannot be listened on.
+    """
+    name, _, password = auth.partition(":")
+    page = build(engine)
+    chosen = free_port(host, port)
+    page.launch(
+        server_name=host,
+        server_port=chosen,
+        auth=(name, password) if auth else None,
+        share=share,
+        mcp_server=mcp or None,
+        quiet=True,
+        prevent_thread_lock=True,
+        **launch_options(),
+    )
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    log.info("Rosetta UI is at http://%s:%d", shown, chosen)
+    if page.share_url:
+        log.info("Public link: %s", page.share_url)
+    return page
+
+
+def free_port(host: str, port: int) -> int:
+    """The port to listen on; any free one for 0.
+
+    Raises:
+        BadRequestError: it is in use or not allowed, or the host is none of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise BadRequestError(
+            f"{host}:{port} cannot be listened on ({error.strerror or error}).",
+            "Stop the program that uses it, or choose another with --port (0 takes any free one).",
+        ) from error

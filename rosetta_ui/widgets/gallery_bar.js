@@ -1,0 +1,202 @@
+/* Which result, which neurons and how their maps are drawn. Publishes two topics:
+   "gallery" {result, models, rows, selection, …} when neurons arrive, and "shown" (the rows that the
+   filters leave, in order) whenever a filter changes, which needs no request. */
+const { h, on, put, get, select, call, latest, debounce, format, icon, setView, explainTerms } = window.rosetta;
+const part = (id) => element.querySelector(`[data-id="${id}"]`);
+explainTerms(element);
+element.querySelector(".glass").append(icon("search"));
+
+const radios = (id) => [...part(id).querySelectorAll("input")];
+const check = (id, value) => radios(id).forEach((r) => { r.checked = r.value === value; });
+const setText = (id, text) => { if (part(id).textContent !== text) part(id).textContent = text; };
+
+/* --- loading --- */
+
+const asked = (state) => ({
+  result: state.result, rule: state.rule, k: Number(state.k), score: state.score,
+});
+
+const fetchNeurons = latest((payload) => call(server.neurons, payload));
+
+async function loadNeurons() {
+  const state = get("state");
+  put("gallery", null);
+  put("shown", null);
+  setText("count", "Loading…");
+  try {
+    const answer = await fetchNeurons(asked(state));
+    if (!answer) return;
+    put("gallery", unfolded(answer));
+    describe(get("gallery"));
+    filter();
+  } catch (error) {
+    setText("count", "");
+    put("gallery", { failed: error });
+    put("shown", []);
+  }
+}
+
+/** Numbers of layers and channels become units; each row gets the text that the search looks in. */
+function unfolded(answer) {
+  const unit = (model, layer, channel) => {
+    const spec = answer.models[model];
+    return { model: spec.name, layer: spec.layers[layer].name, channel, size: spec.layers[layer].size,
+      name: `${spec.name}/${spec.layers[layer].name}:${channel}` };
+  };
+  const rows = answer.rows.map(([layer, channel, concept, above, partners], at) => {
+    const cells = [{ unit: unit(0, layer, channel) }];
+    partners.forEach(([l, c, score, none, rank, half0, half1, p], i) => {
+      cells.push({ unit: unit(i + 1, l, c), score, null: none, rank, p,
+        halves: half0 === null ? null : [half0, half1] });
+    });
+    const scores = cells.slice(1).map((cell) => cell.score);
+    const nulls = cells.slice(1).map((cell) => cell.null).filter((v) => v !== null);
+    return { at, key: cells[0].unit.name, cells, concept, above, score: Math.min(...scores),
+      null: nulls.length ? Math.min(...nulls) : null,
+      text: cells.map((cell) => cell.unit.name).join(" ").toLowerCase() };
+  });
+  return { ...answer, rows, byKey: new Map(rows.map((row) => [row.key, row])) };
+}
+
+/** Fill the lists of layers and concepts with what this result has. */
+function describe(gallery) {
+  const state = get("state");
+  check("score", gallery.score);
+  const layers = new Map();
+  const concepts = new Map();
+  for (const row of gallery.rows) {
+    const { layer } = row.cells[0].unit;
+    layers.set(layer, (layers.get(layer) ?? 0) + 1);
+    if (row.concept >= 0) concepts.set(row.concept, (concepts.get(row.concept) ?? 0) + 1);
+  }
+  const order = gallery.models[0].layers.map((l) => l.name).filter((name) => layers.has(name));
+  part("layer").replaceChildren(h("option", { value: "" }, "All layers"),
+    ...order.map((name) => h("option", { value: name }, `${name} (${layers.get(name)})`)));
+  const largest = [...concepts].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
+  part("concept").replaceChildren(h("option", { value: "" }, "All concepts"),
+    ...largest.map(([c, n]) => h("option", { value: String(c) }, `Concept ${c + 1} (${n})`)));
+  part("concept").hidden = largest.length === 0;
+  part("layer").value = layers.has(state.layer) ? state.layer : "";
+  part("concept").value = concepts.has(Number(state.concept)) ? state.concept : "";
+}
+
+/* --- filters: all in the page --- */
+
+const FILTERS = ["find", "lowest", "above", "concept", "layer"];
+
+function filter() {
+  const gallery = get("gallery");
+  if (!gallery || gallery.failed) return;
+  const state = get("state");
+  const words = state.find.toLowerCase().split(/\s+/).filter(Boolean);
+  const lowest = state.lowest === "" ? -1 : Number(state.lowest);
+  const rows = gallery.rows.filter((row) =>
+    row.score >= lowest
+    && (!state.above || row.above)
+    && (state.concept === "" || row.concept === Number(state.concept))
+    && (state.layer === "" || row.cells[0].unit.layer === state.layer)
+    && words.every((word) => row.text.includes(word)));
+  put("shown", rows);
+  count(rows.length, gallery);
+}
+
+function count(shown, gallery) {
+  const total = gallery.rows.length;
+  const some = shown === total ? format.count(total) : `${format.count(shown)} of ${format.count(total)}`;
+  const chance = gallery.null_rosetta === null ? "" : `, ${format.count(gallery.null_rosetta)} by chance`;
+  part("count").replaceChildren(h("strong", {}, some), ` Rosetta Neuron${total === 1 ? "" : "s"}${chance}`);
+  part("clear").hidden = shown === total && FILTERS.every((key) => get("state")[key] === "");
+}
+
+/* --- controls --- */
+
+const chosen = (event) => event.target.value;
+part("result").addEventListener("change", (e) => select({ result: chosen(e) }));
+part("rule").addEventListener("change", (e) => select({ rule: chosen(e) }));
+part("k").addEventListener("change", (e) => {
+  const k = Math.round(Number(chosen(e)));
+  if (k >= 1 && k <= 32) select({ k });
+  else e.target.value = get("state").k;
+});
+part("score").addEventListener("change", (e) => select({ score: chosen(e) }));
+part("find").addEventListener("input", debounce((e) => select({ find: part("find").value }), 120));
+part("lowest").addEventListener("input", (e) => select({ lowest: Number(chosen(e)) ? chosen(e) : "" }));
+part("above").addEventListener("change", (e) => select({ above: e.target.checked ? "1" : "" }));
+part("layer").addEventListener("change", (e) => select({ layer: chosen(e) }));
+part("concept").addEventListener("change", (e) => select({ concept: chosen(e) }));
+part("clear").addEventListener("click", () => select(Object.fromEntries(FILTERS.map((key) => [key, ""]))));
+
+part("fold").addEventListener("click", () => {
+  const folded = element.querySelector(".bar").classList.toggle("folded"); // only narrow screens fold
+  part("fold").setAttribute("aria-expanded", String(!folded));
+});
+
+part("mode").addEventListener("change", (e) => setView({ mode: chosen(e) }));
+part("opacity").addEventListener("input", (e) => setView({ opacity: Number(chosen(e)) }));
+part("threshold").addEventListener("input", (e) => setView({ threshold: Number(chosen(e)) }));
+part("colours").addEventListener("change", (e) => setView({ colours: chosen(e) }));
+
+on("view", (view) => {
+  check("mode", view.mode);
+  part("opacity").value = view.opacity;
+  part("opacity").disabled = view.mode === "raw";
+  part("threshold").value = view.threshold;
+  part("colours").value = view.colours;
+  setText("opacity-text", `${Math.round(view.opacity * 100)} %`);
+  setText("threshold-text", `${Math.round(view.threshold * 100)} %`);
+});
+
+function showState(state) {
+  if (document.activeElement !== part("find")) part("find").value = state.find;
+  part("rule").value = state.rule;
+  part("k").value = state.k;
+  part("lowest").value = state.lowest || 0;
+  part("above").checked = state.above === "1";
+  setText("lowest-text", state.lowest ? Number(state.lowest).toFixed(2) : "any");
+  if (part("result").value !== state.result) part("result").value = state.result;
+  part("layer").value = state.layer;
+  part("concept").value = state.concept;
+}
+
+on("state", (state, changed) => {
+  showState(state);
+  if (["result", "rule", "k", "score"].some((key) => changed.has(key))) loadNeurons();
+  else if (FILTERS.some((key) => changed.has(key))) filter();
+});
+
+/* --- results --- */
+
+function optionOf(info) {
+  return h("option", { value: info.id }, `${info.title} · ${format.count(info.images)} images`);
+}
+
+async function loadResults() {
+  try {
+    const results = await call(server.results);
+    const bundled = results.filter((info) => info.bundled).map(optionOf);
+    const own = results.filter((info) => !info.bundled).map(optionOf);
+    part("result").replaceChildren(
+      ...(bundled.length ? [h("optgroup", { label: "Comes with the app" }, ...bundled)] : []),
+      ...(own.length ? [h("optgroup", { label: "Matched here" }, ...own)] : []));
+    const state = get("state");
+    if (!results.length) {
+      part("result").replaceChildren(h("option", { value: "" }, "No result yet"));
+      put("gallery", { empty: true });
+      put("shown", []);
+      setText("count", "");
+    } else if (!state.result) {
+      select({ result: results[0].id, neuron: state.neuron, image: state.image, score: state.score });
+    } else {
+      if (!results.some((info) => info.id === state.result)) {
+        part("result").append(h("option", { value: state.result }, state.result));
+      }
+      part("result").value = state.result;
+      if (!get("gallery")) loadNeurons();
+    }
+  } catch (error) {
+    put("gallery", { failed: error });
+  }
+}
+
+on("results-changed", loadResults);
+if (get("results-changed") === undefined) loadResults();

@@ -1,0 +1,17 @@
+"""The large view: one neuron on one image, every model's map at the same size."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from rosetta_ui.widgets.factory import Call, widget
+
+
+def large_view(large: Call) -> gr.HTML:
+    """Make the large view; it follows the neuron and image of the page's selection.
+
+    Args:
+        large: {result, rule, k, score, anchor, image or null} → {image, n_images, picture, cells:
+            [{unit, width, height, values: base64 of float32, low, high}], best, pictures}.
+    """
+    return widget("large_view", {"large": large}, label="The chosen neuron in every model")

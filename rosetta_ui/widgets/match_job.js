@@ -1,0 +1,133 @@
+/* The job that the address names: progress, Stop, Resume. It goes on when the page is closed, and a
+   page that is opened with the same address finds it again. */
+const { h, on, put, get, select, call, format, icon } = window.rosetta;
+const part = (id) => element.querySelector(`[data-id="${id}"]`);
+const panel = element.querySelector(".job");
+part("close").append(icon("cross"));
+
+let timer = 0;
+let followed = "";
+const LOOK = 350; // ms between looks at a running job
+
+/* What was asked is kept in the browser, so that Resume works after a reload too. */
+function remembered() {
+  try {
+    return JSON.parse(localStorage.getItem("rosetta-jobs") ?? "{}");
+  } catch {
+    return {};
+  }
+}
+
+on("started", (started) => {
+  if (!started) return;
+  const jobs = Object.entries({ ...remembered(), [started.job]: started.request }).slice(-20);
+  try {
+    localStorage.setItem("rosetta-jobs", JSON.stringify(Object.fromEntries(jobs)));
+  } catch {
+    // Without storage, Resume is offered only until the next reload.
+  }
+});
+
+const requestOf = (job) => (get("started")?.job === job ? get("started").request : remembered()[job]);
+
+const STATES = {
+  queued: ["Waiting", "accent"], running: ["Running", "accent"], stopped: ["Stopped", "warn"],
+  done: ["Done", "good"], failed: ["Failed", "bad"],
+};
+
+function show(status) {
+  panel.hidden = false;
+  const request = requestOf(status.job);
+  part("title").textContent = request ? `${request.generator} × ${request.backbones.length} backbones`
+    : status.kind === "match" ? "Match" : "Fetching weights";
+  const [words, colour] = STATES[status.state];
+  part("state").replaceChildren(h(`span.r-pill.${colour}`, {}, words));
+  const live = status.state === "running" || status.state === "queued";
+  const share = status.total ? status.done / status.total : 0;
+  part("bar").classList.toggle("waiting", live && status.done === 0);
+  part("bar").firstElementChild.style.width = `${100 * share}%`;
+  part("bar").setAttribute("aria-valuenow", String(Math.round(100 * share)));
+  const unit = status.unit;
+  const amount = unit === "bytes" ? format.bytes : format.count;
+  part("done").textContent = status.total ? `${amount(status.done)} of ${amount(status.total)}${unit === "bytes" ? "" : ` ${unit}`}` : "";
+  part("rate").textContent = status.rate ? (unit === "bytes" ? `${format.bytes(status.rate)}/s` : `${status.rate.toFixed(status.rate < 10 ? 1 : 0)} ${unit}/s`) : "";
+  part("left").textContent = live && status.left !== null ? `${format.seconds(status.left)} left` : "";
+  part("place").textContent = status.state === "queued" && status.place ? `${status.place} job${status.place === 1 ? "" : "s"} ahead` : "";
+  part("said").textContent = [status.message, status.hint].filter(Boolean).join(" ");
+  part("said").classList.toggle("wrong", status.state === "failed");
+  part("log").replaceChildren(...status.log.map((text) => h("li", {}, text)));
+  part("stop").hidden = !live;
+  part("stop").disabled = false;
+  part("resume").hidden = !(status.state === "stopped" || status.state === "failed") || !request;
+  part("open").hidden = !(status.state === "done" && status.result);
+  part("close").hidden = live;
+}
+
+async function look() {
+  clearTimeout(timer);
+  const { job } = get("state");
+  if (!job) {
+    panel.hidden = true;
+    return;
+  }
+  try {
+    const status = await call(server.job, { job });
+    if (job !== get("state").job) return;
+    show(status);
+    put("job", status);
+    if (status.state === "running" || status.state === "queued") timer = setTimeout(look, document.hidden ? 2000 : LOOK);
+    else if (followed === job) finished(status);
+    if (status.state !== "done") followed = job;
+  } catch (error) {
+    panel.hidden = false;
+    part("title").textContent = "Match";
+    part("state").replaceChildren();
+    part("said").textContent = `${error.message} ${error.hint ?? ""}`;
+    part("said").classList.add("wrong");
+    for (const id of ["stop", "resume", "open"]) part(id).hidden = true;
+    part("close").hidden = false;
+    if (/does not answer/.test(error.message)) timer = setTimeout(look, 3000);
+  }
+}
+
+/** A job that was watched to its end: show what it found. */
+function finished(status) {
+  followed = "";
+  put("models-changed", status.job);
+  if (!status.result) return;
+  put("results-changed", status.job);
+  if (status.state === "done") select({ result: status.result, score: get("state").score });
+}
+
+part("stop").addEventListener("click", async () => {
+  part("stop").disabled = true;
+  try {
+    await call(server.stop, { job: get("state").job });
+  } finally {
+    look();
+  }
+});
+
+part("resume").addEventListener("click", async () => {
+  const request = requestOf(get("state").job);
+  try {
+    const { job } = await call(server.start, request);
+    put("started", { job, request });
+    followed = job;
+    if (job === get("state").job) look();
+    else select({ job });
+  } catch (error) {
+    part("said").textContent = `${error.message} ${error.hint ?? ""}`;
+    part("said").classList.add("wrong");
+  }
+});
+
+part("open").addEventListener("click", () => select({ result: get("job").result, tab: "gallery" }));
+part("close").addEventListener("click", () => select({ job: "" }));
+
+on("state", (state, changed) => {
+  if (changed.has("job") || !changed.size) {
+    if (changed.has("job") && state.job) followed = state.job;
+    look();
+  }
+});

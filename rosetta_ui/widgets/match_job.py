@@ -1,0 +1,18 @@
+"""Progress of the job that the page's address names, with Stop and Resume."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from rosetta_ui.widgets.factory import Call, widget
+
+
+def match_job(job: Call, stop: Call, start: Call) -> gr.HTML:
+    """Make the panel; it is hidden while the address names no job.
+
+    Args:
+        job: {job} → a snapshot: state, done, total, unit, rate, left, message, place, result, log.
+        stop: {job} → {}.
+        start: the values of the match form → {job}; the same values resume a stopped run.
+    """
+    return widget("match_job", {"job": job, "stop": stop, "start": start}, label="Progress")
