@@ -41,6 +41,7 @@ from rosetta_ui.models.fetching import (
     pinned,
     pip_download,
 )
+from rosetta_ui.models.hub_cache import in_hub_cache
 from rosetta_ui.types import ModelCard, ModelStatus
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ class WeightStore:
                 detail = f"{source.filename} is here and needs converting, which takes seconds."
             return ModelStatus(card, "fetch", detail, fetch_command(card.name))
         if source.kind == "timm":
+            if in_hub_cache(source):
+                return ModelStatus(card, "ready")
             return ModelStatus(
                 card, "download", "timm downloads it on first use, where there is a network."
             )

@@ -485,6 +485,22 @@ def test_what_timm_downloads_is_left_to_timm_unless_it_was_added(store: WeightSt
     assert store.digest(card) != before
 
 
+def test_what_timm_has_downloaded_is_ready(
+    store: WeightStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    source = WeightSource(kind="timm", origin="https://hub.example/timm/resnet50.tv_in1k")
+    card = file_card(source=source, role="backbone", family="timm")
+    folder = tmp_path / "models--timm--resnet50.tv_in1k" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    assert store.state(card).state == "download"
+    (folder / "model.safetensors").symlink_to(tmp_path / "blob")
+    assert store.state(card).state == "download", "the link leads nowhere yet"
+    (tmp_path / "blob").write_bytes(b"weights")
+    assert store.state(card).state == "ready"
+
+
 @pytest.mark.parametrize("name", ["../up", "..", ".hidden", "a/b", "a\\b", "c:d", "é"])
 def test_no_name_leaves_its_folder(name: str) -> None:
     quoted = folder_name(name)
