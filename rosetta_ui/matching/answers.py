@@ -211,7 +211,9 @@ def pairs_csv(folder: ResultFolder, selection: Selection) -> str:
 
     The ranking score comes first, then the pair's other scores where they are kept.
     """
-    others = [s for s in folder.record.tables[0].kept if s != selection.score]
+    others: list[ScoreName] = [
+        score for score in folder.record.tables[0].kept if score != selection.score
+    ]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = ["null", "p", "rank", "half_0", "half_1", "above_null"]
