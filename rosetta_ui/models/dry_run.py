@@ -49,6 +49,7 @@ class Call:
         output: the tensor it returned.
         node: the graph node that made the output, None for a constant.
         version: of the output's memory at that time.
+        shapes: every shape it returned; several where one module serves several scales.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Call:
     output: Tensor
     node: Node | None
     version: int
+    shapes: frozenset[tuple[int, ...]]
 
     @property
     def changed(self) -> bool:
@@ -69,9 +71,10 @@ class Call:
         kind = type(self.module)
         if isinstance(self.module, _NOT_UNITS) or "sigmoid" in kind.__name__.lower():
             return False
-        childless = next(self.module.children(), None) is None
+        # A convolution with norm and activation is called …Act too, but holds more than that.
+        alone = all(type(child).__module__ in _ACTIVATION_FILES for child in self.module.children())
         return kind.__module__ in _ACTIVATION_FILES or (
-            childless and kind.__name__.lower().endswith(_ACTIVATION_ENDS)
+            alone and kind.__name__.lower().endswith(_ACTIVATION_ENDS)
         )
 
 
@@ -141,8 +144,11 @@ def run_dry(net: nn.Module, image_size: tuple[int, int]) -> Trace:
             nonlocal count
             if isinstance(output, Tensor):
                 version = output._version  # pyright: ignore[reportPrivateUsage]
-                trace.calls.pop(name, None)
-                trace.calls[name] = Call(name, module, count, output, output.grad_fn, version)
+                earlier = trace.calls.pop(name, None)
+                shapes = (earlier.shapes if earlier else frozenset()) | {tuple(output.shape)}
+                trace.calls[name] = Call(
+                    name, module, count, output, output.grad_fn, version, shapes
+                )
                 count += 1
 
         return read

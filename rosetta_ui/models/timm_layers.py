@@ -92,23 +92,41 @@ def describe(trace: Trace, model: str, call: Call) -> LayerSpec | str:
     told = f"Layer '{call.name}' of {model} gave {'×'.join(map(str, shape))}"
     if call.changed:
         return f"{told}, which the network then overwrites in place."
+    if len(call.shapes) > 1:
+        return f"{told} last, but runs at {len(call.shapes)} sizes."
     if shape[0] != trace.batch:
         return f"{told} for {trace.batch} images, so positions are mixed into the batch."
     if call.output.ndim == 4:
-        if trace.is_grid(shape[2:]):
-            return LayerSpec(model, call.name, shape[1], (shape[2], shape[3]))
-        if trace.is_grid(shape[1:3]):
-            return LayerSpec(model, call.name, shape[3], (shape[1], shape[2]), "channels_last")
-        return f"{told}, which is no grid of a {trace.image_size[0]}×{trace.image_size[1]} image."
+        return _describe_grid(trace, model, call) or (
+            f"{told}, which is no grid of a {trace.image_size[0]}×{trace.image_size[1]} image."
+        )
     if call.output.ndim != 3:
         return f"{told}, which has no positions."
     if hasattr(trace.net, "reroll"):
         return f"{told}, in an order of its own that the network undoes only at its end."
+    return _describe_tokens(trace, model, call) or (
+        f"{told}: {shape[1]} tokens, of which {trace.prefix_tokens} are declared as prefix, "
+        "make no grid of the image."
+    )
+
+
+def _describe_grid(trace: Trace, model: str, call: Call) -> LayerSpec | None:
+    _, one, two, three = call.output.shape
+    if trace.is_grid((two, three)):
+        return LayerSpec(model, call.name, one, (two, three))
+    if trace.is_grid((one, two)):
+        return LayerSpec(model, call.name, three, (one, two), "channels_last")
+    return None
+
+
+def _describe_tokens(trace: Trace, model: str, call: Call) -> LayerSpec | None:
+    _, tokens, channels = call.output.shape
+    # A class token may join only in the last blocks, so none is the second thing to try.
     for prefix in dict.fromkeys((trace.prefix_tokens, 0)):
-        grid = trace.grid_of(shape[1] - prefix, before=call.order)
+        grid = trace.grid_of(tokens - prefix, before=call.order)
         if grid is not None:
-            return LayerSpec(model, call.name, shape[2], grid, "tokens", prefix)
-    return f"{told}: {shape[1]} tokens, of which {trace.prefix_tokens} are declared as prefix."
+            return LayerSpec(model, call.name, channels, grid, "tokens", prefix)
+    return None
 
 
 def _discover(trace: Trace, model: str) -> list[Call]:
