@@ -7,22 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rosetta_ui.matching.activations import ActivationWriter
 from rosetta_ui.matching.checkpoint import Checkpoint
 from rosetta_ui.matching.distributed import Alone, Workers
 from rosetta_ui.matching.neighbours import Neighbours
 from rosetta_ui.matching.sources import Check
 from rosetta_ui.matching.statistics import UnitMoments
 from rosetta_ui.matching.tables import PairTables
-from rosetta_ui.types import ScoreName
+from rosetta_ui.types import LayerSpec, ScoreName
 
-SNAPSHOTS: tuple[tuple[str, int], ...] = (("at_n8", 8), ("at_n4", 4), ("at_n2", 2))
+SnapshotName = Literal["at_n8", "at_n4", "at_n2"]
+
+SNAPSHOTS: tuple[tuple[SnapshotName, int], ...] = (("at_n8", 8), ("at_n4", 4), ("at_n2", 2))
 """When the pairs are looked at on the way: name, and the share of the images as 1 / number."""
 
 SNAPSHOT_K = 5
@@ -47,6 +50,7 @@ class MatchPlan:
         seed: of the null.
         dtype: of the accumulators.
         n_views: first images whose pictures and small maps are kept.
+        published: batch size of the published score, 0 for none.
     """
 
     pairs: tuple[Pair, ...]
@@ -55,6 +59,7 @@ class MatchPlan:
     seed: int
     dtype: torch.dtype = torch.float32
     n_views: int = 48
+    published: int = 0
 
 
 def _silent(_sentence: str) -> None:
@@ -80,7 +85,8 @@ class MatchTools:
         note: gets sentences for a person, such as "Batch halved to 4.".
         checkpoint: where the state is saved; None saves nothing.
         every: images between saves; 0 goes by the clock (`Checkpoint.due`).
-        activations: keeps small maps; None keeps none.
+        activations: folder for small maps; None keeps none.
+        table_dir: folder for tables that do not fit into memory; None keeps them in memory.
         workers: the processes that share the run.
         before_forward: called with the number of images before each forward pass. A test raises
             `torch.OutOfMemoryError` here to play a full device.
@@ -92,7 +98,8 @@ class MatchTools:
     note: Callable[[str], None] = _silent
     checkpoint: Checkpoint | None = None
     every: int = 0
-    activations: ActivationWriter | None = None
+    activations: Path | None = None
+    table_dir: Path | None = None
     workers: Workers = field(default_factory=Alone)
     before_forward: Callable[[int], None] = _nothing
 
@@ -104,10 +111,12 @@ class MatchStep:
     Attributes:
         done: images of this process counted so far.
         total: images of this process in all.
+        saved: images whose counts are on disk.
     """
 
     done: int
     total: int
+    saved: int
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,9 @@ class MatchOutcome:
     """What a finished run gives.
 
     Attributes:
+        layers: model → its layers.
         tables: of every pair.
+        published: tables of the published score, where it was asked for.
         snapshots: name → what was found on the way.
         moments: of every model.
         pictures: of the first images, HWC uint8.
@@ -136,8 +147,10 @@ class MatchOutcome:
         seconds: that counting took, also before it was stopped and resumed.
     """
 
+    layers: Mapping[str, tuple[LayerSpec, ...]]
     tables: Mapping[Pair, PairTables]
-    snapshots: Mapping[str, Snapshot]
+    published: Mapping[Pair, PairTables]
+    snapshots: Mapping[SnapshotName, Snapshot]
     moments: Mapping[str, UnitMoments]
     pictures: Sequence[NDArray[np.uint8]]
     n_images: int
