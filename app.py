@@ -13,6 +13,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 
 from rosetta_ui.engine.engine import Engine
 from rosetta_ui.errors import RosettaError
+from rosetta_ui.rendering.colormap import table_json
 from rosetta_ui.settings import LOG_LEVELS, Settings
 
 if TYPE_CHECKING:
@@ -54,16 +55,12 @@ def main(argv: Sequence[str] | None = None) -> tuple[gr.Blocks, Engine]:
     settings = Settings.read(parse(argv))
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(message)s")
     engine = Engine(settings)
-    from rosetta_ui.tabs.serve import serve  # gradio, which --help need not wait for
+    from rosetta_ui.tabs.build import build  # gradio, which --help need not wait for
+    from rosetta_ui.tabs.serve import Serving, serve
 
-    page = serve(
-        engine,
-        host=settings.host,
-        port=settings.port,
-        auth=settings.auth,
-        share=settings.share,
-        mcp=settings.mcp,
-    )
+    page = build(engine)
+    where = Serving(settings.host, settings.port, settings.auth, settings.share, settings.mcp)
+    serve(page, where, table_json())
     engine.warm()
     return page, engine
 

@@ -35,6 +35,7 @@ from rosetta_ui.widgets.map_grid import map_grid
 
 THUMB = 128  # px: a grid cell of 76 CSS px on a screen of density 2, without being blurred
 STRIP = 8
+MOST_ACTIVE = 100
 MOST_ROWS = (
     200  # rows of maps an answer may hold: 200 × 5 × 256 bytes is what one request should be
 )
@@ -58,6 +59,7 @@ class GalleryEngine(Protocol):
     def heatmaps(
         self, result: str, units: Sequence[Unit], image: int, size: int = 64
     ) -> HeatmapRow: ...
+    def export(self, result: str, selection: Selection) -> dict[str, Any]: ...
 
 
 class Gallery:
@@ -126,6 +128,30 @@ class Gallery:
             "pictures": {str(i): self._picture(result, i) for i in best},
         }
 
+    def active(self, asked: Asked) -> present.Json:
+        """The neurons most active at a place of one image, in all models together.
+
+        A neuron's value in a model is how far its map there stands above its own mean over the
+        image, so that one that is active everywhere does not win everywhere.
+        """
+        result = present.text_of(asked, "result")
+        known = self._known(result, self._selection(asked))
+        neurons, anchors = list(known.values()), list(known)
+        image = present.whole_of(asked, "image", 0)
+        maps, _ = self._engine.thumbs(result, neurons, image)
+        shares = maps.astype(np.float32) / 255
+        there = shares[:, :, *_cells(asked.get("box"), maps.shape[-1])].mean(axis=(2, 3))
+        value = np.maximum(there - shares.mean(axis=(2, 3)), 0)
+        order = np.argsort(-value.mean(axis=1), kind="stable")[:MOST_ACTIVE]
+        return {
+            "anchors": [anchors[at] for at in order],
+            "values": [[round(float(v), 3) for v in there[at]] for at in order],
+        }
+
+    def dictionary(self, asked: Asked) -> present.Json:
+        """The neurons in the exchange format of the command line."""
+        return self._engine.export(present.text_of(asked, "result"), self._selection(asked))
+
     def _selection(self, asked: Asked) -> Selection:
         result = present.text_of(asked, "result")
         own = next((i for i in self._engine.results() if i.result == result), None)
@@ -142,6 +168,20 @@ class Gallery:
             return picture_uri(self._engine.preview(result, image), THUMB)
 
         return self._pictures.get((result, image), ask)
+
+
+def _cells(box: object, size: int) -> tuple[slice, slice]:
+    """Rows and columns of a map that a point or box of the picture covers; at least one cell."""
+    numbers = box if isinstance(box, list) else []
+    if len(numbers) not in (2, 4) or not all(isinstance(v, int | float) for v in numbers):
+        raise BadRequestError(f"{box!r} is no place in a picture.", "Give [x, y] or a box.")
+    x0, y0, x1, y1 = (min(max(float(v), 0.0), 1.0) for v in (numbers * 2)[:4])
+
+    def cells(low: float, high: float) -> slice:
+        first = min(int(min(low, high) * size), size - 1)
+        return slice(first, max(first + 1, int(np.ceil(max(low, high) * size))))
+
+    return cells(y0, y1), cells(x0, x1)
 
 
 class _Kept(Generic[Value]):
@@ -195,7 +235,7 @@ def gallery_tab(engine: GalleryEngine) -> None:
     """Lay out the Gallery inside the tab that is open."""
     gallery = Gallery(engine)
     with gr.Column(elem_id="gallery-page", elem_classes="r-page"):
-        gallery_bar(gallery.results, gallery.neurons)
+        gallery_bar(gallery.results, gallery.neurons, gallery.active, gallery.dictionary)
         with gr.Row(elem_id="gallery-split"):
             with gr.Column(elem_id="gallery-list", min_width=0):
                 map_grid(gallery.thumbs)

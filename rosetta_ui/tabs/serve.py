@@ -4,56 +4,62 @@ from __future__ import annotations
 
 import logging
 import socket
+from dataclasses import dataclass
 
 import gradio as gr
 
 from rosetta_ui.errors import BadRequestError
-from rosetta_ui.tabs.build import PageEngine, build
 from rosetta_ui.tabs.theme import launch_options
 
 log = logging.getLogger(__name__)
 
 
-def serve(
-    engine: PageEngine,
-    *,
-    host: str,
-    port: int,
-    auth: str = "",
-    share: bool = False,
-    mcp: bool = False,
-) -> gr.Blocks:
-    """Build the page and serve it in the background.
+@dataclass(frozen=True)
+class Serving:
+    """Where and to whom the page is served.
 
-    Args:
-        engine: answers the page.
+    Attributes:
         host: address to listen on.
         port: port to listen on; 0 takes any free one.
         auth: "user:password", or empty for none.
         share: ask gradio for a public link.
         mcp: also serve the API as MCP tools.
+    """
+
+    host: str
+    port: int
+    auth: str = ""
+    share: bool = False
+    mcp: bool = False
+
+
+def serve(page: gr.Blocks, where: Serving, colours: str) -> None:
+    """Serve the page in the background.
+
+    Args:
+        page: as `build` makes it.
+        where: address and visitors.
+        colours: the colour table of heatmaps, a JSON list of 768 numbers.
 
     Raises:
         BadRequestError: the address cannot be listened on.
     """
-    name, _, password = auth.partition(":")
-    page = build(engine)
-    chosen = free_port(host, port)
+    name, _, password = where.auth.partition(":")
+    port = free_port(where.host, where.port)
     page.launch(
-        server_name=host,
-        server_port=chosen,
-        auth=(name, password) if auth else None,
-        share=share,
-        mcp_server=mcp or None,
+        server_name=where.host,
+        server_port=port,
+        auth=(name, password) if where.auth else None,
+        share=where.share,
+        mcp_server=where.mcp or None,
         quiet=True,
         prevent_thread_lock=True,
-        **launch_options(),
+        **launch_options(colours),
     )
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    log.info("Rosetta UI is at http://%s:%d", shown, chosen)
+    shown = "127.0.0.1" if where.host in ("0.0.0.0", "::") else where.host
+    log.info("Rosetta UI is at http://%s:%d", shown, port)
     if page.share_url:
         log.info("Public link: %s", page.share_url)
-    return page
 
 
 def free_port(host: str, port: int) -> int:

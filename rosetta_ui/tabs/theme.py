@@ -17,12 +17,16 @@ ICON = (
 )
 
 
-def head() -> str:
-    """What goes into the page's head: icon, shared style and shared script."""
+def head(colours: str) -> str:
+    """What goes into the page's head: icon, shared style and shared script.
+
+    Args:
+        colours: the colour table of heatmaps, a JSON list of 768 numbers.
+    """
     return (
         f'<link rel="icon" type="image/svg+xml" href="{ICON}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{page_style()}</style><script>{page_script()}</script>"
+        f"<style>{page_style()}</style><script>{page_script(colours)}</script>"
     )
 
 
@@ -31,15 +35,18 @@ def theme() -> gr.themes.Base:
     return gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
-def launch_options() -> dict[str, Any]:
+def launch_options(colours: str) -> dict[str, Any]:
     """Keyword arguments of `Blocks.launch` that make the page look and behave as ours.
 
     Runs are not recorded in the browser, pages are not rendered by a node server, and errors keep
     their sentence on the way to the page.
+
+    Args:
+        colours: as `head` takes it.
     """
     return {
         "theme": theme(),
-        "head": head(),
+        "head": head(colours),
         "footer_links": [],
         "ssr_mode": False,
         "run_history": False,

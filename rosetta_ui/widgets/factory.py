@@ -22,7 +22,7 @@ from PIL import Image
 from rosetta_ui.errors import BadRequestError, RosettaError
 
 HERE = Path(__file__).resolve().parent
-CLIENT = ("core.js", "maps.js", "terms.js", "shell.js")
+CLIENT = ("core.js", "maps.js", "terms.js", "keep.js", "picture.js", "shell.js")
 
 Asked = Mapping[str, Any]
 Call = Callable[[Asked], Any]
@@ -74,9 +74,14 @@ def _guarded(name: str, call: Call) -> Callable[[Any], Any]:
     return answer
 
 
-def page_script() -> str:
-    """The script that all widgets share; it must run before any of them."""
-    return "\n".join((HERE / "client" / name).read_text("utf-8") for name in CLIENT)
+def page_script(colours: str) -> str:
+    """The script that all widgets share; it must run before any of them.
+
+    Args:
+        colours: the colour table of heatmaps, a JSON list of 768 numbers.
+    """
+    shared = [(HERE / "client" / name).read_text("utf-8") for name in CLIENT]
+    return "\n".join([f"window.rosettaColours = {colours};", *shared])
 
 
 def page_style() -> str:

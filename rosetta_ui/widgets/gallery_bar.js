@@ -1,7 +1,7 @@
 /* Which result, which neurons and how their maps are drawn. Publishes two topics:
    "gallery" {result, models, rows, selection, …} when neurons arrive, and "shown" (the rows that the
    filters leave, in order) whenever a filter changes, which needs no request. */
-const { h, on, put, get, select, call, latest, debounce, format, icon, setView, explainTerms } = window.rosetta;
+const { h, on, put, get, select, call, latest, debounce, format, icon, setView, explainTerms, favourites, save, csv } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 explainTerms(element);
 element.querySelector(".glass").append(icon("search"));
@@ -28,7 +28,8 @@ async function loadNeurons() {
     if (!answer) return;
     put("gallery", unfolded(answer));
     describe(get("gallery"));
-    filter();
+    setText("stars-count", String(Object.keys(favourites(answer.result)).length || ""));
+    loadActive();
   } catch (error) {
     setText("count", "");
     put("gallery", { failed: error });
@@ -82,7 +83,9 @@ function describe(gallery) {
 
 /* --- filters: all in the page --- */
 
-const FILTERS = ["find", "lowest", "above", "concept", "layer"];
+const FILTERS = ["find", "lowest", "above", "concept", "layer", "stars"];
+
+let active = null; // at the chosen point: {asked, values: row key → one number a model}
 
 function filter() {
   const gallery = get("gallery");
@@ -90,12 +93,21 @@ function filter() {
   const state = get("state");
   const words = state.find.toLowerCase().split(/\s+/).filter(Boolean);
   const lowest = state.lowest === "" ? -1 : Number(state.lowest);
-  const rows = gallery.rows.filter((row) =>
+  const stars = favourites(gallery.result);
+  const here = state.point && active?.asked === pointKey() ? active.values : null;
+  let rows = gallery.rows.filter((row) =>
     row.score >= lowest
+    && (!state.stars || row.key in stars)
+    && (!here || here.has(row.key))
     && (!state.above || row.above)
     && (state.concept === "" || row.concept === Number(state.concept))
     && (state.layer === "" || row.cells[0].unit.layer === state.layer)
-    && words.every((word) => row.text.includes(word)));
+    && words.every((word) => row.text.includes(word) || stars[row.key]?.toLowerCase().includes(word)));
+  if (here) {
+    const mean = (key) => here.get(key).reduce((sum, v) => sum + v, 0);
+    rows = rows.sort((a, b) => mean(b.key) - mean(a.key));
+  }
+  put("active", here);
   put("shown", rows);
   count(rows.length, gallery);
 }
@@ -107,6 +119,68 @@ function count(shown, gallery) {
   part("count").replaceChildren(h("strong", {}, some), ` Rosetta Neuron${total === 1 ? "" : "s"}${chance}`);
   part("clear").hidden = shown === total && FILTERS.every((key) => get("state")[key] === "");
 }
+
+/* --- a point or box in the picture: the neurons most active there --- */
+
+const pointKey = () => JSON.stringify(["result", "rule", "k", "score", "pin", "point"].map((key) => get("state")[key]));
+const askActive = latest((payload) => call(server.active, payload));
+
+async function loadActive() {
+  const state = get("state");
+  const gallery = get("gallery");
+  part("point").hidden = !state.point;
+  part("point").replaceChildren(icon("target"), `Most active at the marked place in image ${state.pin}`, icon("cross"));
+  if (!state.point || !gallery?.rows) {
+    filter();
+    return;
+  }
+  const key = pointKey();
+  try {
+    const answer = await askActive({ result: gallery.result, ...gallery.selection, image: Number(state.pin),
+      box: state.point.split(",").map(Number) });
+    if (!answer) return;
+    active = { asked: key, values: new Map(answer.anchors.map((key, i) => [key, answer.values[i]])) };
+  } catch (error) {
+    part("point").replaceChildren(icon("warn"), error.message);
+  }
+  filter();
+}
+
+part("point").addEventListener("click", () => select({ point: "", pin: "" }));
+
+/* --- export --- */
+
+const stem = () => `rosetta-${get("state").result.replace(/[^\w-]+/g, "_").slice(0, 40)}`;
+const closeMenu = () => { part("export").open = false; };
+
+part("json").addEventListener("click", async () => {
+  closeMenu();
+  const gallery = get("gallery");
+  if (!gallery?.rows) return;
+  try {
+    const answer = await call(server.dictionary, { result: gallery.result, ...gallery.selection });
+    save(`${stem()}.json`, JSON.stringify({ ...answer, favourites: favourites(gallery.result) }, null, 1), "application/json");
+  } catch (error) {
+    part("count").textContent = error.message;
+  }
+});
+
+part("csv").addEventListener("click", () => {
+  closeMenu();
+  const gallery = get("gallery");
+  if (!gallery?.rows) return;
+  const stars = favourites(gallery.result);
+  const rows = (get("shown") ?? []).flatMap((row) => row.cells.slice(1).map((cell) => [row.key, cell.unit.name, cell.score,
+    cell.null, cell.rank, cell.halves?.[0], cell.halves?.[1], row.score, row.above, row.concept, row.key in stars ? stars[row.key] || "yes" : ""]));
+  save(`${stem()}.csv`, csv([["anchor", "partner", "score", "null", "rank", "half0", "half1", "score_min", "above_null", "concept", "favourite"], ...rows]), "text/csv");
+});
+
+part("png").addEventListener("click", () => {
+  closeMenu();
+  put("picture-wanted", Date.now());
+});
+
+addEventListener("pointerdown", (event) => !part("export").contains(event.target) && closeMenu());
 
 /* --- controls --- */
 
@@ -122,6 +196,7 @@ part("score").addEventListener("change", (e) => select({ score: chosen(e) }));
 part("find").addEventListener("input", debounce((e) => select({ find: part("find").value }), 120));
 part("lowest").addEventListener("input", (e) => select({ lowest: Number(chosen(e)) ? chosen(e) : "" }));
 part("above").addEventListener("change", (e) => select({ above: e.target.checked ? "1" : "" }));
+part("stars").addEventListener("change", (e) => select({ stars: e.target.checked ? "1" : "" }));
 part("layer").addEventListener("change", (e) => select({ layer: chosen(e) }));
 part("concept").addEventListener("change", (e) => select({ concept: chosen(e) }));
 part("clear").addEventListener("click", () => select(Object.fromEntries(FILTERS.map((key) => [key, ""]))));
@@ -152,6 +227,7 @@ function showState(state) {
   part("k").value = state.k;
   part("lowest").value = state.lowest || 0;
   part("above").checked = state.above === "1";
+  part("stars").checked = state.stars === "1";
   setText("lowest-text", state.lowest ? Number(state.lowest).toFixed(2) : "any");
   if (part("result").value !== state.result) part("result").value = state.result;
   part("layer").value = state.layer;
@@ -161,7 +237,14 @@ function showState(state) {
 on("state", (state, changed) => {
   showState(state);
   if (["result", "rule", "k", "score"].some((key) => changed.has(key))) loadNeurons();
+  else if (changed.has("point") || (state.point && changed.has("pin"))) loadActive();
   else if (FILTERS.some((key) => changed.has(key))) filter();
+});
+
+on("favourites", () => {
+  const n = Object.keys(favourites(get("state").result)).length;
+  setText("stars-count", n ? String(n) : "");
+  if (get("state").stars) filter();
 });
 
 /* --- results --- */

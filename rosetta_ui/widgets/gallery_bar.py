@@ -7,13 +7,15 @@ import gradio as gr
 from rosetta_ui.widgets.factory import Call, widget
 
 
-def gallery_bar(results: Call, neurons: Call) -> gr.HTML:
+def gallery_bar(results: Call, neurons: Call, active: Call, dictionary: Call) -> gr.HTML:
     """Make the bar.
 
     Args:
         results: {} → list of results, each with id, title, images and bundled.
         neurons: {result, rule, k, score} → {models, rows, score, selection, threshold, ...}.
+        active: {result, rule, k, score, image, box: [x, y] or [x0, y0, x1, y1]} → {anchors: of
+            the neurons most active there, values: of each, one number a model in [0, 1]}.
+        dictionary: {result, rule, k, score} → the neurons as the command line exports them.
     """
-    return widget(
-        "gallery_bar", {"results": results, "neurons": neurons}, label="Result and filters"
-    )
+    calls = {"results": results, "neurons": neurons, "active": active, "dictionary": dictionary}
+    return widget("gallery_bar", calls, label="Result and filters")

@@ -1,6 +1,7 @@
 /* One neuron, one image, every model: maps at their own size over the same picture. Hovering shows
    the raw activation of all models at that point. Publishes "large" {image} when it has painted. */
-const { h, on, put, get, select, call, latest, notice, failure, format, icon, maps, setView, term, explain } = window.rosetta;
+const { h, on, put, get, select, call, latest, notice, failure, format, icon, maps, setView, term, explain,
+  favourites, setFavourite, save, sheet } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 const figures = element.querySelector(".figures");
 const content = element.querySelector(".content");
@@ -22,7 +23,8 @@ const next = tool("right", "Next neuron", () => step(1));
 const link = tool("link", "Copy a link to this view", copyLink);
 const scale = h("select.r-select.scale", { "aria-label": "Colour scale", onchange: (e) => setView({ scale: e.target.value }) },
   h("option", { value: "data" }, "Data-set scale"), h("option", { value: "image" }, "Image scale"));
-part("tools").append(scale, link, previous, next);
+const star = tool("star", "Keep as a favourite", () => favour(part("called").hidden ? "" : null));
+part("tools").append(scale, star, link, previous, next);
 const earlier = tool("left", "Previous image", () => stepImage(-1));
 const later = tool("right", "Next image", () => stepImage(1));
 part("image-tools").append(earlier, later);
@@ -31,12 +33,36 @@ function step(by) {
   const shown = get("shown") ?? [];
   const at = shown.findIndex((r) => r.key === row?.key);
   const target = shown[Math.min(Math.max(0, at + by), shown.length - 1)];
-  if (target) select({ neuron: target.key, ...(get("state").pin === "" ? {} : { image: get("state").image }) });
+  if (target) select({ neuron: target.key });
 }
 
 function stepImage(by) {
-  if (answer) select({ image: (answer.image + by + answer.n_images) % answer.n_images });
+  if (answer) show((answer.image + by + answer.n_images) % answer.n_images);
 }
+
+/** Show another image; where the whole grid shows one image, it follows. */
+function show(image) {
+  select(get("state").pin === "" ? { image } : { image, pin: image });
+}
+
+/* --- favourites --- */
+
+function favour(name) {
+  if (!row) return;
+  setFavourite(get("gallery").result, row.key, name);
+  if (name === "") part("called").focus();
+}
+
+function drawFavourite() {
+  const name = row ? favourites(get("gallery")?.result)[row.key] : undefined;
+  star.setAttribute("aria-pressed", String(name !== undefined));
+  part("called").hidden = name === undefined;
+  if (document.activeElement !== part("called")) part("called").value = name ?? "";
+}
+
+part("called").addEventListener("change", () => favour(part("called").value.trim()));
+part("called").addEventListener("keydown", (event) => event.key === "Enter" && part("called").blur());
+on("favourites", drawFavourite);
 
 async function copyLink() {
   try {
@@ -149,6 +175,7 @@ function describe() {
       `Its weakest score, ${format.r(row.score)}, is above ${format.r(gallery.threshold)}, the threshold that only 5 % of chance matches reach.`)
     : explain(h("button.r-pill.warn", { type: "button" }, icon("warn"), "No better than chance"),
       `Its weakest score, ${format.r(row.score)}, is not above ${format.r(gallery.threshold)}, the threshold that 5 % of chance matches reach.`);
+  drawFavourite();
   const group = row.concept < 0 ? null : h("button.r-pill.accent", { type: "button", title: "Show only this concept",
     onclick: () => select({ concept: get("state").concept === "" ? row.concept : "" }) }, `Concept ${row.concept + 1}`);
   part("pills").replaceChildren(...[verdict, group].filter(Boolean));
@@ -161,6 +188,7 @@ function draw() {
   figures.replaceChildren(generated(), ...row.cells.map(figure));
   paintAll();
   strip();
+  drawMark(marked());
   part("live").textContent = `${row.key}, image ${answer.image}, weakest score ${format.r(row.score)}.`;
 }
 
@@ -169,7 +197,7 @@ const fact = (words, value) => h("span", {}, words, " ", h("b", {}, value));
 
 function generated() {
   const { threshold } = get("gallery");
-  return h("div.figure", {}, h("span.r-tile", {}, pictureOf(), h("i.probe")),
+  return h("div.figure", {}, h("span.r-tile", {}, pictureOf(), h("i.mark"), h("i.probe")),
     h("div.caption", {}, h("span.model", {}, "Generated image"),
       h("span.unit", {}, `image ${answer.image} of ${answer.n_images}`),
       h("div.scores.r-num", {}, fact(term("weakest", "weakest r"), format.r(row.score)), fact(term("null"), format.r(row.null)),
@@ -182,7 +210,7 @@ function figure(cell, i) {
   const legend = h("span.legend", { title: "Colours from the lowest to the highest activation" }, h("span"), h("i"), h("span"));
   tiles.push({ canvas, reading, legend });
   return h("div.figure", {},
-    h("span.r-tile.has-map", {}, pictureOf(), canvas, h("i.probe"), reading),
+    h("span.r-tile.has-map", {}, pictureOf(), canvas, h("i.mark"), h("i.probe"), reading),
     h("div.caption", {}, legend,
       h("div.who", {}, h("span.model", { title: cell.unit.model }, cell.unit.model),
         cell.score === undefined ? h("span.r-pill", {}, "anchor") : h("span.r.r-num", {}, "r ", h("b", {}, format.r(cell.score)))),
@@ -217,7 +245,7 @@ function paintAll() {
 function strip() {
   part("thumbs").replaceChildren(...answer.best.map((image, place) =>
     h("button.thumb", { type: "button", "aria-pressed": String(image === answer.image),
-      "aria-label": `Image ${image}, number ${place + 1} for this neuron`, onclick: () => select({ image }) },
+      "aria-label": `Image ${image}, number ${place + 1} for this neuron`, onclick: () => show(image) },
     h("span.r-tile", {}, h("img", { src: answer.pictures[image], alt: "", draggable: "false" })),
     h("small.r-num", {}, String(image)))));
 }
@@ -236,6 +264,7 @@ figures.addEventListener("pointermove", (event) => {
 figures.addEventListener("pointerleave", () => figures.classList.remove("probing"));
 
 function probe(x, y) {
+  if (start) drawMark([Math.min(x, start.x), Math.min(y, start.y), Math.max(x, start.x), Math.max(y, start.y)]);
   figures.classList.add("probing");
   const cellAt = (size, t) => Math.min(size - 1, Math.max(0, Math.floor(t * size)));
   figures.querySelectorAll(".probe").forEach((dot) => {
@@ -248,6 +277,64 @@ function probe(x, y) {
   });
 }
 
+/* --- a place in the picture: click, or drag a box --- */
+
+let start = null; // {x, y, tile} where a press began
+
+const placeIn = (tile, event) => {
+  const box = tile.getBoundingClientRect();
+  const inside = (v) => Math.min(1, Math.max(0, v));
+  return [inside((event.clientX - box.left) / box.width), inside((event.clientY - box.top) / box.height)];
+};
+
+figures.addEventListener("pointerdown", (event) => {
+  const tile = event.target.closest(".r-tile");
+  if (!tile || !answer || event.button !== 0) return;
+  const [x, y] = placeIn(tile, event);
+  start = { x, y, tile };
+  if (event.pointerType !== "touch") tile.setPointerCapture(event.pointerId);
+});
+
+figures.addEventListener("pointerup", (event) => {
+  if (!start || !answer) return;
+  const [x, y] = placeIn(start.tile, event);
+  const corners = [Math.min(x, start.x), Math.min(y, start.y), Math.max(x, start.x), Math.max(y, start.y)];
+  const small = corners[2] - corners[0] < 0.04 && corners[3] - corners[1] < 0.04;
+  const place = small ? [start.x, start.y] : corners;
+  start = null;
+  // The grid then shows this image in every row, ordered by activity at this place.
+  select({ point: place.map((v) => v.toFixed(3)).join(","), pin: answer.image, image: answer.image });
+});
+figures.addEventListener("pointercancel", () => { start = null; });
+
+function drawMark(corners) {
+  const [x0, y0, x1, y1] = corners.length === 2 ? [corners[0], corners[1], corners[0], corners[1]] : corners;
+  figures.querySelectorAll(".mark").forEach((mark) => {
+    mark.hidden = corners.length === 0;
+    mark.classList.toggle("spot", corners.length === 2);
+    Object.assign(mark.style, { left: `${100 * x0}%`, top: `${100 * y0}%`, width: `${100 * (x1 - x0)}%`, height: `${100 * (y1 - y0)}%` });
+  });
+}
+
+const marked = () => (get("state").point ? get("state").point.split(",").map(Number) : []);
+
+/* --- a picture to keep --- */
+
+on("picture-wanted", async (wanted) => {
+  if (!wanted || !answer) return;
+  put("picture-wanted", 0);
+  const view = get("view");
+  const notes = row.cells.map((cell) => `${cell.unit.layer}:${cell.unit.channel}${cell.score === undefined ? "" : `  r ${format.r(cell.score)}`}`);
+  const drawn = [{ title: "Generated image", note: `image ${answer.image}`, map: null },
+    ...row.cells.map((cell, i) => ({ title: cell.unit.model, note: notes[i], map: tiles[i].canvas }))];
+  try {
+    const png = await sheet({ heading: row.key, picture: answer.picture, figures: drawn, opacity: view.opacity, raw: view.mode === "raw" });
+    save(`${row.key.replace(/[^\w.-]+/g, "_")}-image${answer.image}.png`, png, "image/png");
+  } catch (error) {
+    part("live").textContent = error.message;
+  }
+});
+
 /* --- what it follows --- */
 
 on("view", (view, changed) => {
@@ -257,6 +344,7 @@ on("view", (view, changed) => {
 
 on("state", (state, changed) => {
   if (changed.has("neuron") || changed.has("image")) load();
+  if (changed.has("point")) drawMark(marked());
 });
 
 on("gallery", (gallery) => {

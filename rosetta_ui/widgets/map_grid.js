@@ -1,6 +1,6 @@
 /* The grid of heatmaps: one row a neuron, the picture and then one column a model. Only the rows in
    view exist in the page; their 16 × 16 maps are fetched a screen ahead and painted here. */
-const { h, on, get, select, call, throttle, notice, failure, format, icon, maps } = window.rosetta;
+const { h, on, get, select, call, throttle, notice, failure, format, icon, maps, favourites } = window.rosetta;
 const scroll = element.querySelector(".scroll");
 const table = element.querySelector(".table");
 const heads = element.querySelector(".heads");
@@ -72,6 +72,7 @@ function update() {
       const line = makeLine(rows[at], at);
       lines.set(at, line);
       body.append(line);
+      label(at);
       paintLine(at);
     }
   }
@@ -95,10 +96,17 @@ function nameOf(row, at) {
   fill.style.width = `${Math.max(0, row.score) * 100}%`;
   mark.style.left = `${Math.max(0, row.null ?? 0) * 100}%`;
   return h("div.name", { role: "rowheader", title: unit.name },
+    names(row),
     h("span.unit", {}, unit.layer, h("wbr"), `:${unit.channel}`),
     h("span.facts.r-num", {}, h("b", {}, format.r(row.score)), `#${at + 1}`,
       row.above ? null : h("span.r-pill.warn", { title: "Not above the null: chance could give this" }, "chance")),
     h("span.meter", { title: `weakest r ${format.r(row.score)}, null ${format.r(row.null)}` }, fill, row.null === null ? null : mark));
+}
+
+/** A star, and the name that a person gave. */
+function names(row) {
+  const name = favourites(get("gallery").result)[row.key];
+  return name === undefined ? null : h("span.called", {}, icon("star"), name);
 }
 
 function picture(at) {
@@ -139,6 +147,15 @@ function paintLine(at) {
     }
   });
   line.querySelector(".picture .under").textContent = `image ${kept.image}`;
+}
+
+/** Under each map stands its score, or how active it is at the place that was clicked. */
+function label(at) {
+  const here = get("active")?.get(rows[at].key);
+  lines.get(at)?.querySelectorAll(".cell:not(.picture) .under").forEach((text, i) => {
+    const { score } = rows[at].cells[i];
+    text.textContent = here ? `${Math.round(100 * here[i])} %` : score === undefined ? "" : format.r(score);
+  });
 }
 
 const wanted = throttle(async () => {
@@ -281,23 +298,25 @@ on("state", (state, changed) => {
     forget();
     update();
   }
-  if (changed.has("pin") || changed.has("image") || !changed.size) foot();
+  if (["pin", "image", "point"].some((key) => changed.has(key)) || !changed.size) foot();
 });
 
 on("large", foot);
+on("favourites", () => rows.length && redraw());
 on("view", (view, changed) => {
   const repaints = ["mode", "threshold", "colours"].some((key) => changed.has(key));
   if (repaints) for (const at of lines.keys()) paintLine(at);
 });
 
 function choose(at) {
-  if (rows[at]) select({ neuron: rows[at].key, ...(pinned() === null ? {} : { image: pinned() }) });
+  if (rows[at]) select({ neuron: rows[at].key });
 }
 
 function foot() {
   const image = pinned();
   const shown = get("large")?.image;
-  part("which").textContent = image === null ? "Each row shows its neuron's best image" : `Every row shows image ${image}`;
+  part("which").textContent = get("state").point ? `Percentages: activity at the marked place in image ${image}`
+    : image === null ? "Each row shows its neuron's best image" : `Every row shows image ${image}`;
   part("pin").replaceChildren(icon("pin"), image === null ? "Same image in every row" : "Best image in each row");
   part("pin").disabled = image === null && shown === undefined;
 }
@@ -305,7 +324,7 @@ function foot() {
 part("pin").addEventListener("click", () => {
   const shown = get("large")?.image;
   if (pinned() === null) select({ pin: shown, image: shown });
-  else select({ pin: "", image: "" });
+  else select({ pin: "", image: "", point: "" });
 });
 
 body.addEventListener("click", (event) => {

@@ -308,8 +308,9 @@ class FakeEngine:
         rng = np.random.default_rng(len(result) + selection.k)
         index = self.index(result)
         found: list[RosettaNeuron] = []
-        for i in range(self.n_neurons):
-            anchor = index[GENERATOR].unit(int(rng.integers(512, units_of(GENERATOR))))
+        chosen = rng.permutation(np.arange(512, units_of(GENERATOR)))[: self.n_neurons]
+        for i, flat in enumerate(chosen):
+            anchor = index[GENERATOR].unit(int(flat))
             partners: dict[str, Partner] = {}
             level = 0.86 - 0.6 * i / self.n_neurons
             for model in tuple(LAYERS)[1:]:
@@ -322,6 +323,9 @@ class FakeEngine:
         kept = [n for n in found if n.score_min >= selection.lowest]
         kept = [n for n in kept if n.above_null or not selection.above_null]
         return sorted(kept, key=lambda n: -n.score_min)
+
+    def export(self, result: str, selection: Selection) -> dict[str, object]:
+        return {"schema": 1, "neurons": [str(n.anchor) for n in self.neurons(result, selection)]}
 
     # Views
 

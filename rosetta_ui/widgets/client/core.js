@@ -33,6 +33,7 @@
     warn: "M8 2.5 14.5 13.5h-13zM8 6.5v3.5M8 12v.2",
     link: "M6.5 9.5l3-3M7 5l1.5-1.5a2.5 2.5 0 0 1 3.5 3.5L10.5 8.5M9 11l-1.5 1.5A2.5 2.5 0 0 1 4 9l1.5-1.5",
     star: "M8 2.2l1.8 3.7 4 .6-2.9 2.8.7 4L8 11.4l-3.6 1.9.7-4L2.2 6.5l4-.6z",
+    target: "M8 3.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM8 1v3M8 12v3M1 8h3M12 8h3",
     moon: "M12.5 9.8A5.3 5.3 0 0 1 6.2 3.5 5.3 5.3 0 1 0 12.5 9.8z",
     sun: "M8 5.2a2.8 2.8 0 1 0 0 5.6 2.8 2.8 0 0 0 0-5.6zM8 1.5v1.6M8 12.9v1.6M1.5 8h1.6M12.9 8h1.6M3.4 3.4l1.1 1.1M11.5 11.5l1.1 1.1M12.6 3.4l-1.1 1.1M4.5 11.5l-1.1 1.1",
     search: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.5 10.5 14 14",
@@ -77,7 +78,7 @@
   // The selection: everything that a copied link must bring back.
   const DEFAULTS = {
     tab: "gallery", result: "", rule: "published", k: "5", score: "", neuron: "", image: "",
-    pin: "", find: "", lowest: "", above: "", concept: "", layer: "", point: "", job: "",
+    pin: "", find: "", lowest: "", above: "", concept: "", layer: "", stars: "", point: "", job: "",
   };
 
   function readAddress() {
@@ -94,7 +95,7 @@
       else query.set(key, state[key]);
     }
     // Slashes and colons of unit names are legal in a query and far easier to read.
-    const text = query.toString().replaceAll("%2F", "/").replaceAll("%3A", ":");
+    const text = query.toString().replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%2C", ",");
     history.replaceState(null, "", text ? `?${text}` : location.pathname);
   }
 
@@ -106,7 +107,7 @@
     if (next.result !== before.result && !("neuron" in patch)) next.neuron = "";
     if (next.result !== before.result && !("score" in patch)) next.score = "";
     if (next.result !== before.result && !("pin" in patch)) next.pin = next.point = "";
-    if (next.neuron !== before.neuron && !("image" in patch)) next.image = "";
+    if (next.neuron !== before.neuron && !("image" in patch)) next.image = next.pin;
     const changed = new Set(Object.keys(DEFAULTS).filter((key) => next[key] !== before[key]));
     if (!changed.size) return;
     writeAddress(next);

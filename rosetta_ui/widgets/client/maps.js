@@ -3,12 +3,12 @@
   "use strict";
   const { put, get, on } = window.rosetta;
 
-  /* Colour tables, each a straight walk in OKLCH: lightness rises evenly, so equal steps of
-     activation look equally large, and the map still reads when printed in grey.
+  /* Further colour tables, each a straight walk in OKLCH: lightness rises evenly, so equal steps of
+     activation look equally large, and the map still reads when printed in grey. The table of the
+     exported pictures, "fire", is given by the server.
      [lightness, chroma, hue] at the low end, the middle and the high end. */
   const WALKS = {
-    even: [[0.2, 0.12, 292], [0.6, 0.13, 195], [0.95, 0.15, 105]],
-    fire: [[0.16, 0.06, 300], [0.58, 0.2, 22], [0.96, 0.09, 100]],
+    sea: [[0.2, 0.12, 292], [0.6, 0.13, 195], [0.95, 0.15, 105]],
     grey: [[0.12, 0, 0], [0.55, 0, 0], [0.98, 0, 0]],
   };
 
@@ -52,6 +52,7 @@
   }
 
   const tables = Object.fromEntries(Object.entries(WALKS).map(([name, w]) => [name, build(w)]));
+  tables.fire = Uint8ClampedArray.from(window.rosettaColours);
 
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const floats = (text) => new Float32Array(bytes(text).buffer);
@@ -114,7 +115,7 @@
     if (canvas.height !== height) canvas.height = height;
     const context = canvas.getContext("2d");
     const pixels = context.createImageData(width, height);
-    const table = tables[view.colours] ?? tables.even;
+    const table = tables[view.colours] ?? tables.sea;
     const cut = 255 * view.threshold;
     for (let i = 0; i < width * height; i += 1) {
       const v = map[i];
@@ -128,7 +129,7 @@
   }
 
   // How maps are drawn, everywhere at once; a taste of the person, so kept in the browser.
-  const USUAL = { opacity: 0.8, threshold: 0, mode: "overlay", colours: "even", scale: "data" };
+  const USUAL = { opacity: 0.8, threshold: 0, mode: "overlay", colours: "sea", scale: "data" };
 
   function recalled() {
     try {
@@ -160,7 +161,7 @@
 
   /** A few colours of a table as a CSS gradient, for the scale beside a map. */
   function gradient(name) {
-    const table = tables[name] ?? tables.even;
+    const table = tables[name] ?? tables.sea;
     const stops = [0, 51, 102, 153, 204, 255].map(
       (i) => `rgb(${table[3 * i]} ${table[3 * i + 1]} ${table[3 * i + 2]})`,
     );

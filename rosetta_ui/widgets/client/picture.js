@@ -1,0 +1,53 @@
+/* A picture of what the large view shows, drawn by the browser for a person to keep. */
+(() => {
+  "use strict";
+  const SIDE = 320;
+  const GAP = 16;
+  const TEXT = 46;
+
+  const loaded = (address) => new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = () => reject(new Error("the picture could not be read"));
+    image.src = address;
+  });
+
+  /** Draw figures side by side: {title, note, map: canvas or null} over one picture.
+
+      Returns a promise of a PNG as a Blob. */
+  async function sheet({ heading, picture, figures, opacity, raw }) {
+    const image = await loaded(picture);
+    const canvas = document.createElement("canvas");
+    canvas.width = figures.length * SIDE + (figures.length + 1) * GAP;
+    canvas.height = 40 + SIDE + TEXT + 2 * GAP;
+    const context = canvas.getContext("2d");
+    const style = getComputedStyle(document.body);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    context.fillStyle = colour("--r-panel");
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.fillStyle = colour("--r-ink");
+    context.font = "600 20px system-ui, sans-serif";
+    context.fillText(heading, GAP, 34, canvas.width - 2 * GAP);
+    figures.forEach((figure, i) => {
+      const x = GAP + i * (SIDE + GAP);
+      const y = 40 + GAP;
+      if (!figure.map || !raw) context.drawImage(image, x, y, SIDE, SIDE);
+      if (figure.map) {
+        context.globalAlpha = raw ? 1 : opacity;
+        context.imageSmoothingEnabled = !raw;
+        context.drawImage(figure.map, x, y, SIDE, SIDE);
+        context.globalAlpha = 1;
+        context.imageSmoothingEnabled = true;
+      }
+      context.fillStyle = colour("--r-ink");
+      context.font = "600 16px system-ui, sans-serif";
+      context.fillText(figure.title, x, y + SIDE + 21, SIDE);
+      context.fillStyle = colour("--r-soft");
+      context.font = "14px ui-monospace, monospace";
+      context.fillText(figure.note, x, y + SIDE + 41, SIDE);
+    });
+    return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+  }
+
+  Object.assign(window.rosetta, { sheet });
+})();
