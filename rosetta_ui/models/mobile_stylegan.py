@@ -1,13 +1,14 @@
 """MobileStyleGAN: faces at 1024 px on a CPU, from two OpenVINO IR graphs read as data.
 
-Knows the network and how its published graphs name and order their constants; runs no OpenVINO.
-The graph takes one w for everything; here each modulated layer has its own row of w+, in the order
-they run: conv0, then up, conv1 and conv2 of every block, then to_img (23 rows for 7 blocks).
+Knows the network; `mobile_stylegan_graphs` knows how the files name and order its constants.
+The published graph takes one w for everything; here each modulated layer has its own row of w+, in
+the order they run: conv0, then up, conv1 and conv2 of every block, then to_img (23 rows for 7
+blocks).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,11 +19,13 @@ from torch.nn import functional
 
 from rosetta_ui.errors import BadRequestError, WeightsCorruptError
 from rosetta_ui.models.generator import Generator
-from rosetta_ui.models.openvino_ir import IrGraph, IrNode
+from rosetta_ui.models.mobile_stylegan_graphs import GAIN, SLOPE, read_mapping, read_synthesis
+from rosetta_ui.models.openvino_ir import IrGraph
 from rosetta_ui.types import LayerSpec, ModelCard, Space
 
-SLOPE = 0.2
-GAIN = 2**0.5
+# Products of one image at a time make a picture the same to the last bit in every batch, and lose
+# nothing: each map is large. Larger batches than this are only ever mapped to w, never drawn.
+ONE_BY_ONE = 64
 W_AVERAGE_SAMPLES = 8192
 W_AVERAGE_SEED = 0
 MEMBERS = (
@@ -46,10 +49,20 @@ class MappingNetwork(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """[n, latent] → [n, w]."""
+        if 1 < len(z) <= ONE_BY_ONE:
+            return torch.cat([self(row) for row in z.split(1)])
         x = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
         for linear in self.linears:
             x = functional.leaky_relu(linear(x), SLOPE) * GAIN
         return x
+
+
+class Modulation(nn.Linear):
+    """w → one factor a channel, each image on its own."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[n, w] → [n, channels]."""
+        return torch.cat([super(Modulation, self).forward(row) for row in input.split(1)])
 
 
 class ConstantConv(nn.Module):
@@ -66,8 +79,9 @@ class ConstantConv(nn.Module):
     def forward(self, w: Tensor) -> Tensor:
         """[n, w] → [n, c, 4, 4], after the activation."""
         x = self.constant * self.modulation(w)[:, :, None, None]
-        y = functional.conv2d(x, self.weight, self.bias, padding=1) + self.noise
-        return functional.leaky_relu(y, SLOPE).contiguous(memory_format=torch.channels_last)
+        rows = [functional.conv2d(row, self.weight, self.bias, padding=1) for row in x.split(1)]
+        y = functional.leaky_relu(torch.cat(rows) + self.noise, SLOPE)
+        return y.contiguous(memory_format=torch.channels_last)
 
 
 class SeparableConv(nn.Module):
@@ -88,16 +102,20 @@ class SeparableConv(nn.Module):
             x: the layer's input.
             style: [n, c], this layer's modulation; None where it is already in x.
         """
-        weight = self.depthwise
-        if style is not None and x.shape[0] == 1:
-            # One image: modulate the small weights, not the large map.
-            weight = weight * style.view(-1, 1, 1, 1)
-        elif style is not None:
-            x = x * style[:, :, None, None]
-        x = functional.conv2d(x, weight, padding=1, groups=x.shape[1])
-        # As a matrix product on channels-last memory; in place, since each fresh 64 MB map costs
-        # more in page faults (24 ms) than the arithmetic on it (2.5 ms).
-        y = functional.linear(x.permute(0, 2, 3, 1), self.pointwise)
+        n, c = x.shape[:2]
+        # Modulate the small weights, not the large map.
+        filters = (
+            [self.depthwise] * n
+            if style is None
+            else [self.depthwise * factors.view(-1, 1, 1, 1) for factors in style]
+        )
+        filtered = (
+            functional.conv2d(row, weight, padding=1, groups=c).permute(0, 2, 3, 1)
+            for row, weight in zip(x.split(1), filters, strict=True)
+        )
+        # In place, since each fresh 64 MB map costs more in page faults (24 ms) than the arithmetic
+        # on it (2.5 ms).
+        y = _products(filtered, [self.pointwise] * n)
         y = y.add_(self.noise.view(*y.shape[1:3], 1)).add_(self.bias)
         return functional.leaky_relu_(y, SLOPE).permute(0, 3, 1, 2)
 
@@ -132,10 +150,9 @@ class ToImage(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """[n, c, h, w] and [n, w] → [n, 3, 2h, 2w]."""
         # Modulate the 12 × c weights of each image, not its map, which is the largest of all.
-        weight = self.weight * self.modulation(w)[:, None]
-        rows = x.permute(0, 2, 3, 1).flatten(1, 2)
-        y = torch.baddbmm(self.bias, rows, weight.transpose(1, 2))
-        return inverse_haar(y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)).contiguous()
+        weights = [self.weight * factors for factors in self.modulation(w)]
+        y = _products((row.permute(0, 2, 3, 1) for row in x.split(1)), weights).add_(self.bias)
+        return inverse_haar(y.permute(0, 3, 1, 2)).contiguous()
 
 
 class SynthesisNetwork(nn.Module):
@@ -160,7 +177,7 @@ class SynthesisNetwork(nn.Module):
         while (prefix := f"layers.{len(blocks)}") + ".up.weight" in shapes:
             n_out, n_in = shapes[f"{prefix}.up.weight"]
             convs = [SeparableConv(_under(shapes, f"{prefix}.conv{k}")) for k in (1, 2)]
-            blocks.append(Block(nn.Linear(n_in, n_out), *convs))
+            blocks.append(Block(Modulation(n_in, n_out), *convs))
         self.layers = nn.ModuleList(blocks)
         self.to_img = ToImage(_under(shapes, "to_img"))
 
@@ -198,6 +215,19 @@ def inverse_haar(x: Tensor) -> Tensor:
         for edge, side in ((top, plus), (bottom, minus))
     ]
     return torch.stack(rows, 2).reshape(n, 2 * h, 2 * w, c // 4).permute(0, 3, 1, 2)
+
+
+def _products(rows: Iterable[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """Each image's [1, h, w, c] times its [width, c] → [n, h, w, width]."""
+    if torch.is_grad_enabled():
+        return torch.cat([functional.linear(x, w) for x, w in zip(rows, weights, strict=True)])
+    out = torch.empty(0)
+    for i, (x, weight) in enumerate(zip(rows, weights, strict=True)):
+        if i == 0:
+            # One tensor for the batch, written image by image: no copy of a map is ever made.
+            out = x.new_empty(len(weights), *x.shape[1:3], weight.shape[0])
+        torch.mm(x.flatten(0, 2), weight.T, out=out[i].flatten(0, 1))
+    return out
 
 
 class MobileStyleGAN(Generator):
@@ -267,23 +297,11 @@ def convert(
     if missing := [name for name in MEMBERS if name not in content]:
         raise WeightsCorruptError(f"The files of '{card.name}' lack {', '.join(missing)}.")
     mapping_xml, mapping_bin, synthesis_xml, synthesis_bin = (content[name] for name in MEMBERS)
-    tensors = _read_mapping(IrGraph(mapping_xml, mapping_bin))
+    tensors = read_mapping(IrGraph(mapping_xml, mapping_bin))
     tensors["w_average"] = _average_w(tensors)
-    tensors.update(_read_synthesis(IrGraph(synthesis_xml, synthesis_bin)))
+    tensors.update(read_synthesis(IrGraph(synthesis_xml, synthesis_bin)))
     facts = {"w_average_samples": W_AVERAGE_SAMPLES, "w_average_seed": W_AVERAGE_SEED}
     return tensors, facts
-
-
-def _read_mapping(graph: IrGraph) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for i, product in enumerate(graph.of_kind("MatMul")):
-        shifted = graph.next(product, "Add")
-        reshaped = next(graph.nodes[j] for j in shifted.inputs if graph.nodes[j].kind == "Reshape")
-        tensors[f"mapping.linears.{i}.weight"] = _weight(graph, product)
-        tensors[f"mapping.linears.{i}.bias"] = _tensor(graph, reshaped).reshape(-1)
-        activated = _activation(graph, shifted)
-        _expect(graph, graph.next(activated, "Multiply"), GAIN)
-    return tensors
 
 
 def _average_w(tensors: Mapping[str, Tensor]) -> Tensor:
@@ -295,81 +313,6 @@ def _average_w(tensors: Mapping[str, Tensor]) -> Tensor:
     z = torch.from_numpy(rng.standard_normal((W_AVERAGE_SAMPLES, sizes[0][1])))
     with torch.inference_mode():
         return mapping.double()(z).mean(0).float().clone()
-
-
-def _read_synthesis(graph: IrGraph) -> dict[str, Tensor]:
-    names = {node.name for node in graph.of_kind("Const")}
-    tensors, modulated = _read_modulation(graph, "m.conv1.conv", "conv0.modulation")
-    tensors["conv0.constant"] = _tensor(graph, graph.named("m.input.input"))
-    convolved = graph.next(modulated, "Convolution")
-    tensors["conv0.weight"] = _tensor(graph, convolved)
-    tensors |= _read_ending(graph, convolved, "conv0")
-    last = -1
-    while f"m.layers.{last + 1}.up.modulation.weight" in names:
-        last += 1
-        up, _ = _read_modulation(graph, f"m.layers.{last}.up", f"layers.{last}.up")
-        tensors |= up
-        for conv in (f"layers.{last}.conv1", f"layers.{last}.conv2"):
-            tensors |= _read_separable(graph, conv)
-    image, modulated = _read_modulation(graph, f"m.layers.{last}.to_img.conv", "to_img.modulation")
-    convolved = graph.next(modulated, "Convolution")
-    image["to_img.weight"] = _tensor(graph, convolved).flatten(1)
-    image["to_img.bias"] = _tensor(graph, graph.next(convolved, "Add")).reshape(-1)
-    return tensors | image
-
-
-def _read_modulation(graph: IrGraph, there: str, here: str) -> tuple[dict[str, Tensor], IrNode]:
-    """The linear layer of one modulation, its scalar folded in, and the product with the map."""
-    product = graph.next(graph.named(f"{there}.modulation.weight"), "MatMul")
-    shifted = graph.next(product, "Add")
-    weight, bias = _weight(graph, product), _tensor(graph, shifted).reshape(-1)
-    modulated = graph.next(graph.next(shifted, "Reshape"), "Multiply")
-    if any(graph.nodes[i].kind == "Const" for i in modulated.inputs):
-        scale = _tensor(graph, modulated).reshape(())
-        weight, bias = weight * scale, bias * scale
-        modulated = graph.next(modulated, "Multiply")
-    return {f"{here}.weight": weight, f"{here}.bias": bias}, modulated
-
-
-def _read_separable(graph: IrGraph, name: str) -> dict[str, Tensor]:
-    tensors, modulated = _read_modulation(graph, f"m.{name}.conv", f"{name}.modulation")
-    depthwise = graph.next(modulated, "GroupConvolution")
-    pointwise = graph.next(depthwise, "Convolution")
-    tensors[f"{name}.depthwise"] = _tensor(graph, depthwise).squeeze(1)
-    tensors[f"{name}.pointwise"] = _tensor(graph, pointwise).flatten(1)
-    return tensors | _read_ending(graph, pointwise, name)
-
-
-def _read_ending(graph: IrGraph, convolved: IrNode, name: str) -> dict[str, Tensor]:
-    noisy = graph.next(convolved, "Add")
-    shifted = graph.next(noisy, "Add")
-    _activation(graph, shifted)
-    return {
-        f"{name}.noise": _tensor(graph, noisy),
-        f"{name}.bias": _tensor(graph, shifted).reshape(-1),
-    }
-
-
-def _activation(graph: IrGraph, node: IrNode) -> IrNode:
-    activated = graph.next(node, "PReLU")
-    _expect(graph, activated, SLOPE)
-    return activated
-
-
-def _expect(graph: IrGraph, node: IrNode, value: float) -> None:
-    found = graph.operand(node)
-    if found.size != 1 or abs(found.item() - value) > 1e-6:
-        raise WeightsCorruptError(f"'{node.name}' does not hold {value:.4f}, as this network must.")
-
-
-def _weight(graph: IrGraph, product: IrNode) -> Tensor:
-    weight = _tensor(graph, product)
-    return weight if product.attributes.get("transpose_b") == "true" else weight.T.contiguous()
-
-
-def _tensor(graph: IrGraph, node: IrNode) -> Tensor:
-    value = graph.constant(node) if node.kind == "Const" else graph.operand(node)
-    return torch.from_numpy(value.astype(np.float32))
 
 
 def _layers(model: str, net: SynthesisNetwork) -> tuple[LayerSpec, ...]:
@@ -387,9 +330,9 @@ def _layers(model: str, net: SynthesisNetwork) -> tuple[LayerSpec, ...]:
     return tuple(specs)
 
 
-def _modulation(shapes: Mapping[str, tuple[int, ...]]) -> nn.Linear:
+def _modulation(shapes: Mapping[str, tuple[int, ...]]) -> Modulation:
     n_out, n_in = shapes["modulation.weight"]
-    return nn.Linear(n_in, n_out)
+    return Modulation(n_in, n_out)
 
 
 def _parameter(shape: tuple[int, ...]) -> nn.Parameter:
