@@ -91,6 +91,7 @@ class Registry:
     def __init__(self) -> None:
         self._cards: dict[str, ModelCard] = {}
         self._loaders: dict[str, Loader] = {}
+        self._made: dict[str, ModelCard] = {}
 
     def add(self, card: ModelCard, loader: Loader | None = None) -> None:
         """Add or replace a card; the loader defaults to its family's.
@@ -122,9 +123,22 @@ class Registry:
             UnknownModelError: there is none of this role.
         """
         card = self._cards.get(name)
+        if card is None and role != "generator":
+            card = self._by_rule(name)
         if card is None or (role is not None and card.role != role):
-            raise UnknownModelError(name, self.names(role), role or "model")
+            known = self.names(role)
+            if card is None and role != "generator":
+                known += _nearest_timm_names(name)
+            raise UnknownModelError(name, known, role or "model")
         return card
+
+    def _by_rule(self, name: str) -> ModelCard | None:
+        """The card that a timm name or `NAME.random` describes; made once, and not listed."""
+        from rosetta_ui.models.timm_cards import card_by_rule  # it needs this module's FAMILIES
+
+        if name not in self._made and (card := card_by_rule(name, self._cards.get)):
+            self._made[name] = card
+        return self._made.get(name)
 
     def loader(self, name: str) -> Loader:
         """The function that turns this card and its weights into a model."""
@@ -135,6 +149,12 @@ class Registry:
         """Add the cards that `zoo add` left in `folder/NAME/card.json`."""
         for path in sorted(folder.glob("*/card.json")):
             self.add(ModelCard.from_json(json.loads(path.read_text("utf-8"))))
+
+
+def _nearest_timm_names(name: str) -> list[str]:
+    from rosetta_ui.models.timm_cards import nearest_names
+
+    return nearest_names(name)
 
 
 _registered: list[tuple[ModelCard, Loader]] = []

@@ -23,13 +23,13 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import get_pretrained_cfg, is_model
 from torch import Tensor, nn
 
-from rosetta_ui.errors import BadRequestError, UnknownModelError, WeightsUnavailableError
+from rosetta_ui.errors import BadRequestError, WeightsUnavailableError
 from rosetta_ui.models.backbone import Backbone
 from rosetta_ui.models.checkpoints import read_content
 from rosetta_ui.models.state_keys import check_state, fit_state, unwrap
+from rosetta_ui.models.timm_cards import timm_facts, unknown_timm
 from rosetta_ui.models.timm_hub import create_from_hub
 from rosetta_ui.models.timm_layers import find_layers
 from rosetta_ui.types import LayerSpec, ModelCard
@@ -103,14 +103,16 @@ def create_options(card: ModelCard) -> dict[str, Any]:
         UnknownModelError: timm has no such architecture.
     """
     name = str(card.options["model"])
-    architecture = name.partition(".")[0]
-    if not is_model(architecture):
-        raise UnknownModelError(name, timm.list_models(), "timm model")
+    facts = timm_facts(name)
+    if facts is None:
+        raise unknown_timm(name)
     options: dict[str, Any] = dict(card.options.get("create", {}))
-    facts = get_pretrained_cfg(name) or get_pretrained_cfg(architecture)
     size = tuple(card.image_size)
-    built_in = facts is not None and facts.fixed_input_size and facts.input_size[-2:] != size
-    if built_in and "img_size" not in options:
+    if (
+        facts.fixed_input_size
+        and tuple(facts.input_size[-2:]) != size
+        and "img_size" not in options
+    ):
         options["img_size"] = size
     return options
 
