@@ -94,6 +94,7 @@ class LayerIntake:
         self.spec, self.grids, self.targets = spec, grids, targets
         dtype, device = scratch.dtype, scratch.device
         self._scratch = scratch
+        self._loud = torch.finfo(dtype).max ** 0.75
         self._second = SecondMoments(spec.size, grids, dtype, device)
         self._reducers = {
             target: Reducer(spec.size, target, dtype, device)
@@ -138,6 +139,9 @@ class LayerIntake:
     ) -> None:
         shifted = self._scratch.guarded(maps.shape, self._guard)
         torch.sub(maps, pilot[piece, None], out=shifted)
+        # Weights of 0 do not silence a neighbour in memory that is NaN or infinite. Its square
+        # still overflows, which marks its own unit as undefined.
+        shifted.nan_to_num_(self._loud, self._loud, -self._loud)
         channels, n = shifted.shape[:2]
         flat = shifted.view(channels * n, *self.spec.size)
         products = self._scratch.flat("products", flat.numel())

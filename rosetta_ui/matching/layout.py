@@ -120,6 +120,26 @@ class ModelLayout:
         return slice(start, start + self.layers[layer].channels)
 
 
+def model_layouts(
+    layers: Mapping[str, Sequence[LayerSpec]], pairs: Sequence[tuple[str, str]]
+) -> dict[str, ModelLayout]:
+    """How every model's units are grouped, given whom it is compared with.
+
+    Raises:
+        ValueError: there is no pair, or a pair names an unknown model.
+    """
+    if not pairs:
+        raise ValueError("a pass needs at least one pair of models")
+    partners: dict[str, list[Size]] = {}
+    for a, b in pairs:
+        for model in (a, b):
+            if model not in layers:
+                raise ValueError(f"pair ({a}, {b}) names '{model}', which has no layers")
+        partners.setdefault(a, []).extend(spec.size for spec in layers[b])
+        partners.setdefault(b, []).extend(spec.size for spec in layers[a])
+    return {model: ModelLayout(layers[model], sizes) for model, sizes in partners.items()}
+
+
 @dataclass(frozen=True)
 class Rectangle:
     """A part of a table that is one matrix product on one target.

@@ -20,9 +20,10 @@ from rosetta_ui.errors import StaleCacheError
 from rosetta_ui.matching.correlation import CorrelationScores, PairSums
 from rosetta_ui.matching.files import zeroed_file
 from rosetta_ui.matching.intake import LayerIntake, Moments, Scratch, pilot_maps
-from rosetta_ui.matching.layout import ModelLayout, Size
+from rosetta_ui.matching.layout import ModelLayout, model_layouts
 from rosetta_ui.matching.neighbours import Which
 from rosetta_ui.matching.nulls import Blocks
+from rosetta_ui.matching.products import plain_tensors
 from rosetta_ui.matching.span import Span
 from rosetta_ui.matching.summary import SetSummary, Summarist
 from rosetta_ui.matching.tables import PairTables
@@ -59,6 +60,7 @@ class CorrelationPass:
         ValueError: no pair, a pair of an unknown model, or no image.
     """
 
+    @plain_tensors
     def __init__(  # noqa: PLR0913 - one call says everything that the numbers depend on
         self,
         layers: Mapping[str, Sequence[LayerSpec]],
@@ -137,7 +139,7 @@ class CorrelationPass:
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
         return torch.frombuffer(bytearray(digest), dtype=torch.uint8)
 
-    @torch.no_grad()
+    @plain_tensors
     def add(self, maps: Mapping[str, Mapping[str, Tensor]], first: int) -> None:
         """Count a batch of consecutive images.
 
@@ -233,17 +235,19 @@ class CorrelationPass:
     def pilot_state(self) -> dict[str, Tensor]:
         """The pilot maps: model number . layer number → [channels, h, w]; not copies.
 
-        Raises:
-            ValueError: no batch has come yet.
+        They are 0 until the first batch or `load_pilot` sets them.
         """
-        if not self._pilot_set:
-            raise ValueError("the pilot is set by the first batch")
         return {
             f"pilot.{i}.{j}": pilot
             for i, pilots in enumerate(self._pilots.values())
             for j, pilot in enumerate(pilots)
         }
 
+    def empty_pilot(self) -> dict[str, Tensor]:
+        """Zeros in the shape of `pilot_state`, to receive a broadcast."""
+        return {name: torch.zeros_like(pilot) for name, pilot in self.pilot_state().items()}
+
+    @plain_tensors
     def load_pilot(self, state: Mapping[str, Tensor]) -> None:
         """Use another worker's pilot.
 
@@ -257,14 +261,7 @@ class CorrelationPass:
                 pilot.copy_(state[f"pilot.{i}.{j}"])
         self._pilot_set = True
 
-    def empty_pilot(self) -> dict[str, Tensor]:
-        """Zeros in the shape of `pilot_state`, to receive a broadcast."""
-        return {
-            f"pilot.{i}.{j}": torch.zeros_like(pilot)
-            for i, pilots in enumerate(self._pilots.values())
-            for j, pilot in enumerate(pilots)
-        }
-
+    @plain_tensors
     def tensors_to_reduce(self) -> dict[str, Tensor]:
         """The sums themselves, not copies.
 
@@ -298,6 +295,7 @@ class CorrelationPass:
             state |= self.pilot_state()
         return state | {f"span.{key}": value for key, value in self._span.state().items()}
 
+    @plain_tensors
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on where `state_dict` was taken.
 
@@ -323,6 +321,7 @@ class CorrelationPass:
                 "Start the match again without resuming.",
             )
 
+    @plain_tensors
     def add_state_(self, state: Mapping[str, Tensor]) -> None:
         """Add another shard's `state_dict`: other images of the same run, about the same pilot.
 
@@ -355,7 +354,7 @@ class CorrelationPass:
         if not self.at_boundary:
             raise ValueError("a block of 8 images is incomplete: stop at `boundary_after`")
 
-    @torch.no_grad()
+    @plain_tensors
     def finish(self) -> dict[tuple[str, str], PairTables]:
         """Tables of every pair, at any block boundary; the run may go on afterwards.
 
@@ -374,7 +373,7 @@ class CorrelationPass:
             for model, layout in self._layouts.items()
         }
 
-        # All of a set's summaries are as large as an image's reduced maps: keep one set at a time.
+        # A set's summaries are as large as two images' reduced maps: keep two sets at a time.
         @lru_cache(maxsize=2 * len(summarists))
         def summary(model: str, which: Which) -> SetSummary:
             halves = _HALVES[which]
@@ -399,23 +398,3 @@ def _side_summaries(
 ) -> Callable[[int, Which], SetSummary]:
     # The shuffle moves images but keeps the set, so the null has the real set's summary.
     return lambda side, which: summary(pair[side], "real" if which == "null" else which)
-
-
-def model_layouts(
-    layers: Mapping[str, Sequence[LayerSpec]], pairs: Sequence[tuple[str, str]]
-) -> dict[str, ModelLayout]:
-    """How every model's units are grouped, given whom it is compared with.
-
-    Raises:
-        ValueError: there is no pair, or a pair names an unknown model.
-    """
-    if not pairs:
-        raise ValueError("a pass needs at least one pair of models")
-    partners: dict[str, list[Size]] = {}
-    for a, b in pairs:
-        for model in (a, b):
-            if model not in layers:
-                raise ValueError(f"pair ({a}, {b}) names '{model}', which has no layers")
-        partners.setdefault(a, []).extend(spec.size for spec in layers[b])
-        partners.setdefault(b, []).extend(spec.size for spec in layers[a])
-    return {model: ModelLayout(layers[model], sizes) for model, sizes in partners.items()}

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Products up to 16 MiB stay in the cache until they are added to the table, and the allocator
 # hands the same pages out again instead of faulting new ones in.
 _TILE = 2048
 # torch sends smaller inputs of a convolution to a slow kernel of its own.
 _MIN_CONVOLUTION = 1 << 15
+
+
+def plain_tensors(function: Callable[P, R]) -> Callable[P, R]:
+    """Run without gradients, and make tensors that may be changed in place anywhere.
+
+    Sums that were made in somebody's inference mode could not be added to outside of it.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.inference_mode(mode=False), torch.no_grad():
+            return function(*args, **kwargs)
+
+    return run
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:

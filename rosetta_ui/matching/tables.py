@@ -112,7 +112,6 @@ class PairTables:
         self._check(score, which)
         return self._blocks(score, which, rows_per_block)
 
-    @torch.no_grad()
     def _blocks(
         self, score: str, which: Which, rows_per_block: int | None
     ) -> Iterator[tuple[int, Tensor]]:
