@@ -51,13 +51,13 @@ def centred_correlation(maps: NDArray[np.generic]) -> NDArray[np.float64]:
     Returns:
         [n, n], symmetric; NaN where a unit does not change from image to image.
     """
-    values = maps.astype(np.float64)
-    values = (values - values.mean(1, keepdims=True)).reshape(len(values), -1)
-    norms = np.sqrt((values**2).sum(1))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        unit = values / norms[:, None]
+    raw = maps.astype(np.float64).reshape(*maps.shape[:2], -1)
+    values = (raw - raw.mean(1, keepdims=True)).reshape(len(raw), -1)
+    moments = (values**2).sum(1)
+    # The same bound as for the centred score: below it only rounding is left of the maps.
+    live = moments > 1e-10 * (raw**2).sum((1, 2))
+    unit = values / np.sqrt(np.where(live, moments, 1))[:, None]
     correlation = np.clip(unit @ unit.T, -1, 1)
-    live = norms > 0
     correlation[~live] = correlation[:, ~live] = np.nan
     correlation[live, live] = 1.0
     return correlation

@@ -7,7 +7,7 @@ halves). Works on kept neighbours and statistics; knows no files.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -215,14 +215,16 @@ def _convergence(
 def _rosetta(inputs: ReportInputs, selection: Selection, found: Stars) -> dict[str, Any]:
     nulls = null_minima(inputs.tables)
     limit = threshold(nulls, selection.q)
-    lowest = found.score_min
+    lowest = found.score_min[found.score_min >= selection.lowest]
+    every, above = (replace(selection, above_null=strict) for strict in (False, True))
     halves = [_half_stars(inputs, selection, half) for half in (0, 1)]
     first, second = halves
     either = None if first is None or second is None else first | second
     return {
-        "count": len(found),
+        "count": len(lowest),
         "above_null": int((lowest > limit).sum()),
-        "null_count": count_in_null(inputs.tables, selection, inputs.cross),
+        "null_count": count_in_null(inputs.tables, every, inputs.cross),
+        "null_above_null": count_in_null(inputs.tables, above, inputs.cross),
         "threshold": limit,
         "jaccard": len(first & second) / len(either) if first and second and either else None,
         "scores": _histograms({"rosetta": lowest, "null": nulls}),
@@ -269,7 +271,7 @@ def _models(inputs: ReportInputs, found: Stars) -> dict[str, Any]:
     models: dict[str, Any] = {}
     for name, index in inputs.indexes.items():
         chosen = np.zeros(len(index), bool)
-        chosen[units[name]] = True
+        chosen[units.get(name, [])] = True
         depths = {
             spec.name: int(chosen[index.layer_slice(spec.name)].sum()) for spec in index.layers
         }

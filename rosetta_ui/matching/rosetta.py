@@ -7,7 +7,7 @@ images. Knows no files and no maps; concepts are numbered elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -191,7 +191,8 @@ def match_pairs(
     pairs = by_rule(table.real, selection.rule, selection.k)
     keep = pairs.scores >= selection.lowest
     if selection.above_null:
-        keep &= pairs.scores > _needed_threshold(null_bests(table), selection.q)
+        _need_null([table])
+        keep &= pairs.scores > threshold(null_bests(table), selection.q)
     pairs = pairs.where(keep)
     units = (anchors.unit(int(row)) for row in pairs.rows)
     listed = list(zip(units, partners(table, pairs, backbone), strict=True))
@@ -263,14 +264,14 @@ def _passing(
 ) -> NDArray[np.intp]:
     keep = found.score_min >= selection.lowest
     if selection.above_null:
-        keep &= found.score_min > _needed_threshold(null_minima(tables), selection.q)
+        _need_null(tables.values())
+        keep &= found.score_min > threshold(null_minima(tables), selection.q)
     return np.flatnonzero(keep)
 
 
-def _needed_threshold(bests: NDArray[np.float32], q: float) -> float:
-    if not len(bests):
+def _need_null(tables: Iterable[TableNeighbours]) -> None:
+    if any(table.null is None for table in tables):
         raise BadRequestError(
             "This result has no null: fewer than 2 images were matched.",
             "Match more images, or do not ask for matches above the null only.",
         )
-    return threshold(bests, q)

@@ -104,8 +104,8 @@ class Planted:
         return np.where(real.row_index >= 0, taken, -np.inf).astype(np.float32)
 
 
-def planted(images: int = 24, noise: float = 0.3, seed: int = 5) -> Planted:
-    """12 anchor units, of which 0 to 7 are copied into both backbones and 11 is dead.
+def planted(images: int = 24, noise: float = 0.8, seed: int = 5) -> Planted:
+    """12 anchor units, of which 0 (best) to 7 are copied into both backbones and 11 is dead.
 
     Backbone tiny-a has 15 units (one dead), tiny-b 10; units that copy nothing are noise.
     """
@@ -123,7 +123,8 @@ def planted(images: int = 24, noise: float = 0.3, seed: int = 5) -> Planted:
     for name in BACKBONES:
         copies = rng.permutation(maps[name].shape[1] - 1)[:8]  # the last unit stays free
         truth[name] = np.concatenate([copies, np.full(4, -1)]).astype(np.int32)
-        maps[name][:, copies] = maps[ANCHOR][:, :8] + noise * maps[name][:, copies]
+        level = noise * np.linspace(0.25, 1, 8)[:, None, None]
+        maps[name][:, copies] = maps[ANCHOR][:, :8] + level * maps[name][:, copies]
     maps[ANCHOR][:, 11] = 3.0
     maps["tiny-a"][:, 14] = 0.0
     return Planted(layers, {n: m.astype(np.float32) for n, m in maps.items()}, truth)
