@@ -49,7 +49,7 @@ def whole_of(
     value = asked.get(key)
     if value is None or value == "":
         return usual
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
         raise BadRequestError(f"'{key}' is {value!r}.", "Give a whole number.")
     if not low <= value <= high:
         raise BadRequestError(f"'{key}' is {int(value)}.", f"Give a number from {low} to {high}.")

@@ -212,10 +212,9 @@ function figure(cell, i) {
   return h("div.figure", {},
     h("span.r-tile.has-map", {}, pictureOf(), canvas, h("i.mark"), h("i.probe"), reading),
     h("div.caption", {}, legend,
-      h("div.who", {}, h("span.model", { title: cell.unit.model }, cell.unit.model),
-        cell.score === undefined ? h("span.r-pill", {}, "anchor") : h("span.r.r-num", {}, "r ", h("b", {}, format.r(cell.score)))),
+      h("span.model", { title: cell.unit.model }, cell.unit.model),
       h("span.unit", { title: cell.unit.name }, `${cell.unit.layer}:${cell.unit.channel}`),
-      ...(cell.score === undefined ? [] : scores(cell))));
+      ...(cell.score === undefined ? [h("div.scores", {}, "the generator's own unit")] : scores(cell))));
 }
 
 function scores(cell) {
@@ -223,7 +222,9 @@ function scores(cell) {
   const mark = h("u");
   fill.style.width = `${Math.max(0, cell.score) * 100}%`;
   mark.style.left = `${Math.max(0, cell.null ?? 0) * 100}%`;
-  return [h("div.meter", {}, fill, cell.null === null ? null : mark),
+  return [
+    h("div.scored", {}, h("div.meter", {}, fill, cell.null === null ? null : mark),
+      h("span.r.r-num", {}, "r ", h("b", {}, format.r(cell.score)))),
     h("div.scores.r-num", {}, fact(term("null"), format.r(cell.null)), fact(term("rank"), String(cell.rank)),
       cell.halves ? fact(term("halves"), cell.halves.map(format.r).join(" / ")) : null)];
 }

@@ -212,7 +212,8 @@ function showRows(next) {
   table.setAttribute("aria-rowcount", String(rows.length + 1));
   focused = { row: Math.max(0, rows.findIndex((row) => row.key === get("state").neuron)), column: 0 };
   redraw();
-  reveal();
+  if (get("active")) scroll.scrollTop = 0; // ranked by a place in the picture: the best come first
+  else reveal();
 }
 
 function waiting() {

@@ -1,0 +1,85 @@
+"""A headless Chromium, the app in a process of its own, and what no page may do."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "tabs")]
+
+from driving import CHROMIUM_FLAGS, OpenPage, free_port, running  # noqa: E402
+
+SEEN: list[str] = []  # goals of speed are printed, never asserted
+
+
+@pytest.fixture
+def saw() -> Callable[[str], None]:
+    """Take a note of what was measured, for the end of the run."""
+    return SEEN.append
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print what the browser tests measured."""
+    if SEEN:
+        terminalreporter.section("measured in the browser")
+        for line in SEEN:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert found, "install chromium: the tests marked browser drive the page in it"
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=CHROMIUM_FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def drawn_app() -> Iterator[str]:
+    """The page over the drawn engine: fast, and the same everywhere."""
+    port = free_port()
+    with running([sys.executable, str(HERE / "drawn_app.py"), str(port)], port) as address:
+        yield address
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """Open pages that must log no error, raise nothing and ask nothing of another machine."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def note(page: Page) -> None:
+        page.on(
+            "console",
+            lambda m: complaints.append(f"console: {m.text}") if m.type == "error" else None,
+        )
+        page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: off_machine(request.url))
+
+    def off_machine(url: str) -> None:
+        if not url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            complaints.append(f"request: {url}")
+
+    def open_at(address: str, width: int = 1440, height: int = 900, **options: Any) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        note(page)
+        page.goto(address)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert complaints == []
