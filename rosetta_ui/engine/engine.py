@@ -8,13 +8,26 @@ It knows which parts do the work and in which order they are asked; it computes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rosetta_ui.engine.answers import Answers
+from rosetta_ui.engine.dispatch import register, unregister
+from rosetta_ui.engine.estimates import estimate
+from rosetta_ui.engine.flow import cached_result, match, refuse_missing, unfinished
+from rosetta_ui.engine.jobs import JobBoard, JobHandle
+from rosetta_ui.engine.readiness import Warming
+from rosetta_ui.engine.requests import DEFAULT_GENERATOR, checked, default_backbones, job_id
+from rosetta_ui.engine.views import Views
+from rosetta_ui.engine.workbench import Workbench
+from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.registry import Registry
 from rosetta_ui.settings import Settings
+from rosetta_ui.store.folder import ResultFolder
+from rosetta_ui.store.keys import digest
 from rosetta_ui.types import (
     Estimate,
     HeatmapRow,
@@ -32,6 +45,10 @@ from rosetta_ui.types import (
     UnitIndex,
 )
 
+CPU_IMAGES = 128
+GPU_IMAGES = 1_600
+"""Images of the default match; the second as published."""
+
 
 class Engine:
     """Everything that can be asked of Rosetta UI.
@@ -46,31 +63,42 @@ class Engine:
     """
 
     def __init__(self, settings: Settings, registry: Registry | None = None) -> None:
-        raise NotImplementedError
+        self._bench = Workbench.open(settings, registry)
+        self._token = register(self._bench)
+        self._board = JobBoard()
+        self._warming = Warming(self._bench)
+        self._views = Views(self._bench, self._token, lambda: not self._warming.loading)
+        self._answers = Answers(self._bench.shelf)
 
     # Models
 
     def readiness(self) -> Readiness:
         """What the status chip says now; never blocks."""
-        raise NotImplementedError
+        return self._warming.state
 
     def warm(self) -> None:
         """Start loading in the background: torch, timm, then missing weights of the default match.
 
         Returns at once; `readiness` tells how far it is. A second call does nothing.
         """
-        raise NotImplementedError
+        self._warming.start()
 
     def models(self, role: Role | None = None) -> list[ModelStatus]:
         """Every known model with its state, embedded ones first."""
-        raise NotImplementedError
+        cards = self._bench.registry.cards(role)
+        cards.sort(key=lambda card: not card.embedded)
+        return [self._bench.weights.state(card) for card in cards]
 
     def default_request(self) -> MatchRequest:
         """The match when nothing is chosen: the fast generator and every embedded backbone.
 
         128 images on a CPU, 1,600 on a GPU (which is seen once torch is loaded).
         """
-        raise NotImplementedError
+        return replace(
+            MatchRequest(generator=DEFAULT_GENERATOR),
+            backbones=default_backbones(self._bench.registry),
+            n_images=GPU_IMAGES if self._bench.models.on_gpu else CPU_IMAGES,
+        )
 
     # Jobs
 
@@ -86,7 +114,21 @@ class Engine:
         Raises:
             UnknownModelError: a name is not known.
         """
-        raise NotImplementedError
+        registry, weights = self._bench.registry, self._bench.weights
+        cards = [registry.card(name) for name in names] or [
+            card for card in registry.cards() if card.embedded
+        ]
+
+        def work(handle: JobHandle) -> str:
+            weights.ensure_all(
+                cards,
+                lambda done, total, text: handle.progress(done >> 10, total >> 10, text),
+                handle.cancel.check,
+            )
+            return ""
+
+        key = digest("fetch", sorted(card.name for card in cards))
+        return self._board.start(f"fetch-{key[:12]}", "fetch", work, "KiB")
 
     def start_match(self, request: MatchRequest) -> str:
         """Match in the background.
@@ -102,11 +144,24 @@ class Engine:
             UnknownModelError: a model is not known.
             WeightsUnavailableError: a person must first bring a model's weights.
         """
-        raise NotImplementedError
+        bench, request = self._bench, checked(request, self._bench.registry)
+        job = job_id(request)
+        if (result := cached_result(bench, request)) is not None:
+            return self._board.note_done(job, "match", result, request.n_images)
+
+        def work(handle: JobHandle) -> str:
+            bench.handles[job] = handle
+            try:
+                return match(bench, self._token, request, handle)
+            finally:
+                del bench.handles[job]
+
+        refuse_missing(bench, request)
+        return self._board.start(job, "match", work)
 
     def estimate(self, request: MatchRequest) -> Estimate:
         """What a match would cost; raises what `start_match` raises for the same request."""
-        raise NotImplementedError
+        return estimate(self._bench, checked(request, self._bench.registry))
 
     def job(self, job: str) -> JobStatus:
         """A snapshot of one job.
@@ -114,11 +169,17 @@ class Engine:
         Raises:
             BadRequestError: there is no such job.
         """
-        raise NotImplementedError
+        known = {status.job: status for status in self.jobs()}
+        if job not in known:
+            raise BadRequestError(f"There is no job '{job[:40]}'.", "Start it again.")
+        return known[job]
 
     def jobs(self) -> list[JobStatus]:
         """Snapshots of every job of this process, newest first."""
-        raise NotImplementedError
+        mine = self._board.statuses()
+        known = {status.job for status in mine}
+        stopped = [status for _, status, _ in unfinished(self._bench) if status.job not in known]
+        return mine + stopped
 
     def stop(self, job: str) -> None:
         """Ask a job to stop; it does within 2 s and keeps what it has. Finished jobs ignore it.
@@ -126,13 +187,14 @@ class Engine:
         Raises:
             BadRequestError: there is no such job.
         """
-        raise NotImplementedError
+        if self.job(job).state in ("queued", "running"):
+            self._board.stop(job)
 
     # Results
 
     def results(self) -> list[ResultInfo]:
         """Every result: bundled ones first, then newest first."""
-        raise NotImplementedError
+        return self._bench.shelf.list()
 
     def keep(self, result: str, saved: bool) -> None:
         """Take a result out of the cache's budget, or put it back.
@@ -140,7 +202,7 @@ class Engine:
         Raises:
             StoreError: there is no such result, or the cache folder cannot be written.
         """
-        raise NotImplementedError
+        self._bench.shelf.keep(result, saved)
 
     def rename(self, result: str, title: str) -> None:
         """Give a result another title.
@@ -149,7 +211,7 @@ class Engine:
             BadRequestError: the title is empty or above 120 characters.
             StoreError: there is no such result, or the cache folder cannot be written.
         """
-        raise NotImplementedError
+        self._bench.shelf.rename(result, title)
 
     def delete(self, result: str) -> None:
         """Remove a result from the disk; a bundled one cannot be removed.
@@ -158,11 +220,11 @@ class Engine:
             BadRequestError: it is bundled.
             StoreError: there is no such result, or the cache folder cannot be written.
         """
-        raise NotImplementedError
+        self._bench.shelf.delete(result)
 
     def index(self, result: str) -> dict[str, UnitIndex]:
         """The units of every model of a result; the anchor model comes first."""
-        raise NotImplementedError
+        return self._open(result).indexes()
 
     def summary(self, result: str, selection: Selection) -> MatchSummary:
         """What a person reads first about a result.
@@ -170,14 +232,14 @@ class Engine:
         Raises:
             BadRequestError: the result has no such score, or not the tables that the rule needs.
         """
-        raise NotImplementedError
+        return self._answers.summary(result, selection)
 
     def neurons(self, result: str, selection: Selection) -> list[RosettaNeuron]:
         """Anchors with a partner in every backbone, highest `score_min` first, concepts numbered.
 
         An empty list where no unit passes. Raises what `summary` raises.
         """
-        raise NotImplementedError
+        return self._answers.neurons(result, selection)
 
     def pairs(self, result: str, backbone: str, selection: Selection) -> list[tuple[Unit, Partner]]:
         """Matched pairs of one table, highest score first.
@@ -185,21 +247,21 @@ class Engine:
         Raises:
             UnknownModelError: the result has no such backbone.
         """
-        raise NotImplementedError
+        return self._answers.pairs(result, backbone, selection)
 
     def report(self, result: str, selection: Selection) -> dict[str, Any]:
         """Nulls, thresholds, split halves, convergence, histograms and depth, as JSON values."""
-        raise NotImplementedError
+        return self._answers.report(result, selection)
 
     def export(self, result: str, selection: Selection) -> dict[str, Any]:
         """The dictionary of Rosetta Neurons, as `rosetta --json` prints it."""
-        raise NotImplementedError
+        return self._answers.export(result, selection)
 
     # Views
 
     def images(self, result: str) -> int:
         """How many images of a result can be shown."""
-        raise NotImplementedError
+        return self._open(result).record.previews
 
     def preview(self, result: str, image: int) -> NDArray[np.uint8]:
         """One image: HWC uint8, longer side ≤ 256 px.
@@ -207,7 +269,7 @@ class Engine:
         Raises:
             BadRequestError: there is no such image.
         """
-        raise NotImplementedError
+        return self._open(result).preview(image)
 
     def best_images(self, result: str, neuron: RosettaNeuron, n: int = 8) -> list[int]:
         """The images that show a neuron best, best first.
@@ -215,7 +277,7 @@ class Engine:
         An image's value is the mean over positions of the normalised anchor map times the
         normalised partner maps, averaged over the backbones.
         """
-        raise NotImplementedError
+        return self._views.best_images(self._open(result), neuron, n)
 
     def thumbs(
         self, result: str, neurons: Sequence[RosettaNeuron], image: int | None = None
@@ -232,7 +294,7 @@ class Engine:
             255 its high value over the data set; all 0 where no map is stored), and the image of
             each row.
         """
-        raise NotImplementedError
+        return self._views.thumbs(self._open(result), neurons, image)
 
     def heatmaps(
         self, result: str, units: Sequence[Unit], image: int, size: int = 64
@@ -246,4 +308,30 @@ class Engine:
             BadRequestError: no such image, or a unit is not in the result.
             StoreError: a unit has no stored map and the weights are not on this machine.
         """
-        raise NotImplementedError
+        return self._views.heatmaps(self._open(result), units, image, size)
+
+    # The end
+
+    def wait(self, job: str, timeout: float | None = None) -> JobStatus:
+        """Wait until a job of this process is over, or for some seconds; then a snapshot.
+
+        Raises:
+            BadRequestError: there is no such job in this process.
+        """
+        return self._board.wait(job, timeout)
+
+    def close(self) -> None:
+        """Stop every job, let each keep what it has, and close the cache."""
+        self._warming.stop()
+        self._board.close()
+        unregister(self._token)
+        self._bench.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _open(self, result: str) -> ResultFolder:
+        return self._bench.shelf.open(result)

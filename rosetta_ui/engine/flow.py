@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from rosetta_ui.store.checked import Checked
 from rosetta_ui.store.files import folder_bytes, read_json, said_plainly
 from rosetta_ui.store.keys import digest
 from rosetta_ui.store.record import REQUEST_FIELDS
-from rosetta_ui.types import JobStatus, MatchRequest
+from rosetta_ui.types import JobStatus, MatchRequest, ModelCard
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,14 @@ class MatchJob:
 def activations_key(result: str) -> str:
     """Where the small maps of all units of a result are in the store."""
     return digest("activations", {"result": result})
+
+
+def photo_size(cards: Sequence[ModelCard]) -> tuple[int, int]:
+    """(height, width) that photos are brought to: the first backbone's aspect, the largest side."""
+    height, width = cards[0].image_size
+    largest = max(max(card.image_size) for card in cards)
+    scale = largest / max(height, width)
+    return round(height * scale), round(width * scale)
 
 
 def cached_result(bench: Workbench, request: MatchRequest) -> str | None:
@@ -161,9 +169,18 @@ def make_ready(bench: Workbench, request: MatchRequest, handle: JobHandle) -> No
             lambda done, total, text: handle.progress(done >> 10, total >> 10, text),
             handle.cancel.check,
         )
-    for card in cards:
-        if bench.weights.state(card).state == "add":
-            bench.weights.record(card)  # raises the sentence that says what to bring
+    refuse_missing(bench, request)
+
+
+def refuse_missing(bench: Workbench, request: MatchRequest) -> None:
+    """Refuse a request whose weights a person must bring first.
+
+    Raises:
+        WeightsUnavailableError: says what to bring where.
+    """
+    for name in (request.generator, *request.backbones):
+        if name and bench.weights.state(card := bench.registry.card(name)).state == "add":
+            bench.weights.record(card)  # raises the sentence
 
 
 def look_at_photos(request: MatchRequest, handle: JobHandle) -> PhotoSet | None:

@@ -206,6 +206,20 @@ class JobBoard:
                 self._open_lane(kind)
         return job
 
+    def note_done(self, job: str, kind: str, result: str, total: int) -> str:
+        """Enter a job that had nothing to do, because its result is there already."""
+        with self._lock:
+            known = self._jobs.get(job)
+            if known is not None and not known.finished.is_set():
+                return job
+            handle = JobHandle(job, kind, "images")
+            handle.progress(total, total)
+            handle.end("done", "From the cache.", result=result)
+            self._jobs.pop(job, None)
+            self._jobs[job] = handle
+            self._forget_old()
+        return job
+
     def status(self, job: str) -> JobStatus:
         """A snapshot with the job's place in the queue.
 

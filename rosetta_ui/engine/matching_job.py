@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from rosetta_ui.engine.flow import RUN, MatchJob, activations_key
+from rosetta_ui.engine.flow import RUN, MatchJob, activations_key, photo_size
 from rosetta_ui.engine.requests import pairs_of
 from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.engine.writing import RunNotes, write_result
@@ -92,7 +92,7 @@ def run_match(
             notes=tuple(told.notes),
             peak_bytes=_peak_bytes(tools.device),
             device=str(tools.device),
-            photos=job.photos.digest if job.photos else "",
+            photos=job.photos,
         )
         kept = bench.work_folder(job.key) / "activations"
         small = Activations(kept, match.layers, len(outcome.pictures))
@@ -142,10 +142,7 @@ def _models(bench: Workbench, job: MatchJob) -> tuple[ImageSource, list[Backbone
     if job.photos is None:
         generator = bench.models.generator(request.generator)
         return GeneratedImages(generator, request.seed, request.class_index, request.psi), backbones
-    # The first backbone's aspect, at the largest side that any is fed.
-    first = backbones[0].card.image_size
-    scale = max(max(b.card.image_size) for b in backbones) / max(first)
-    size = (round(first[0] * scale), round(first[1] * scale))
+    size = photo_size([backbone.card for backbone in backbones])
     return PhotoImages(job.photos, size, bench.models.device), backbones
 
 

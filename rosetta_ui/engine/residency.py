@@ -87,6 +87,12 @@ class Residency:
                 self._device = choose_device(self._name)
             return self._device
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU is used, as far as it is known without loading torch."""
+        with self._lock:
+            return self._device is not None and self._device.type != "cpu"
+
     def use(self, device: torch.device) -> None:
         """Take another device from now on, such as the one of a rank."""
         with self._lock:

@@ -20,6 +20,7 @@ from rosetta_ui.matching.activations import Activations
 from rosetta_ui.matching.answers import finish_result
 from rosetta_ui.matching.neighbours import WHICH, Neighbours, Which
 from rosetta_ui.matching.outcome import KEPT_SCORES, MatchOutcome, Pair
+from rosetta_ui.matching.photos import PhotoSet
 from rosetta_ui.matching.tables import PairTables
 from rosetta_ui.store.arrays import UnitStats
 from rosetta_ui.store.record import ModelRecord, RunFacts
@@ -42,13 +43,13 @@ class RunNotes:
         notes: sentences such as "Batch halved to 4.".
         peak_bytes: most memory that was used.
         device: name of the device.
-        photos: digest of the pictures, empty for generated images.
+        photos: the pictures, None for generated images.
     """
 
     notes: Sequence[str] = ()
     peak_bytes: int = 0
     device: str = "cpu"
-    photos: str = ""
+    photos: PhotoSet | None = None
 
 
 def write_result(
@@ -171,7 +172,7 @@ def _facts(
     names = [name for name in (request.generator, *request.backbones) if name]
     inputs: dict[str, Any] = {
         "models": [model_key(bench.registry.card(name), bench.weights) for name in names],
-        "photos": told.photos,
+        **_photos(request, told.photos, len(outcome.pictures)),
         "device": told.device,
         "versions": {
             "rosetta_ui": __version__,
@@ -191,3 +192,13 @@ def _facts(
         },
         notes=tuple(told.notes),
     )
+
+
+def _photos(request: MatchRequest, photos: PhotoSet | None, n_shown: int) -> dict[str, Any]:
+    """What a record says of the photos: a digest of all, and the files of those that are shown."""
+    if photos is None:
+        return {"photos": ""}
+    folder = Path(request.photos)
+    shown = photos.photos[:n_shown]
+    names = [[photo.path.relative_to(folder).as_posix(), photo.sha256] for photo in shown]
+    return {"photos": photos.digest, "pictures": names}
