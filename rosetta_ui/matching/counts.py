@@ -29,6 +29,7 @@ from rosetta_ui.matching.outcome import (
     unpacked,
 )
 from rosetta_ui.matching.passes import CorrelationPass
+from rosetta_ui.matching.products import plain_tensors
 from rosetta_ui.matching.published import BatchMeans, PublishedPass
 from rosetta_ui.matching.sources import Images, Maps, small_maps
 from rosetta_ui.matching.statistics import UnitMoments
@@ -190,6 +191,7 @@ class Counts:
         if self._activations is None or self._activations.continued:
             self.pictures = {int(i): t.numpy() for i, t in _of("pictures/", tensors).items()}
 
+    @plain_tensors
     def _new_pass(self, table_dir: Path | None) -> CorrelationPass:
         plan = self._plan
         return CorrelationPass(
@@ -202,6 +204,7 @@ class Counts:
             table_dir=table_dir,
         )
 
+    @plain_tensors
     def _new_published(self) -> PublishedPass:
         if self._means is None:
             raise ValueError("the plan asks for no published score")
