@@ -84,6 +84,7 @@ class ModulatedConv(Prepared):
         w_size: entries of w.
         demodulate: divide by the norm that the styled weights have and multiply by the gain.
         padding: cells around the input.
+        bias: add one, in the same pass as the rescaling.
     """
 
     def __init__(
@@ -94,10 +95,12 @@ class ModulatedConv(Prepared):
         *,
         demodulate: bool = True,
         padding: int = 0,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels[1], channels[0], kernel, kernel))
         self.affine = nn.Linear(w_size, channels[0])
+        self.bias = nn.Parameter(torch.empty(channels[1])) if bias else None
         self.padding = padding
         self.demodulates = demodulate
         self.register_buffer("energy", None, persistent=False)
@@ -126,10 +129,11 @@ class ModulatedConv(Prepared):
         """Maps [n, in, h, w] under styles w [n, w_size] → [n, out, h', w']."""
         style: Tensor = self.affine(w)
         maps = self.convolve(maps * style[:, :, None, None])
-        if self.energy is not None:
-            norm = torch.rsqrt(style.square() @ self.energy + self.epsilon)
-            maps = maps * norm[:, :, None, None]
-        return maps
+        bias = None if self.bias is None else self.bias[:, None, None]
+        if self.energy is None:
+            return maps if bias is None else maps + bias
+        norm = torch.rsqrt(style.square() @ self.energy + self.epsilon)[:, :, None, None]
+        return maps * norm if bias is None else torch.addcmul(bias, maps, norm)
 
 
 class StyleNet(nn.Module):

@@ -60,6 +60,14 @@ def _layer(foreign: ForeignGenerator, name: str, before: int, named_side: int) -
     total = grown + max(up_taps, 1) + max(down_taps, 1) - 2
     low = (total + up) // 2 if up_taps else 0
     pad = foreign.attribute(path, "padding", [low, total - low if up_taps else 0])
+    made = (
+        (before + kernel - 1) * up + sum(pad[:2]) - max(up_taps, 1) + 1 - max(down_taps, 1)
+    ) // down + 1
+    if made != side:
+        raise WeightsCorruptError(
+            f"Layer {name} of the file makes maps of {made} cells, but says {side}.",
+            "Use the file as it was published.",
+        )
     clamp = foreign.attribute(path, "conv_clamp", _CLAMP)
     return LayerShape(
         name=name,
@@ -124,13 +132,13 @@ def plan_synthesis(plan: Plan, foreign: ForeignGenerator, shape: Shape) -> None:
         if not layer.activates:
             size = layer.inputs * layer.kernel**2
             plan[f"{path}.conv.weight"] = (_by_magnitude(1 / math.sqrt(size)), (weight, magnitude))
-            plan[f"{path}.bias"] = (keep, (f"{path}.bias",))
+            plan[f"{path}.conv.bias"] = (keep, (f"{path}.bias",))
             continue
         plan[f"{path}.conv.weight"] = (_normalised, (weight,))
         plan[f"{path}.conv.gain"] = (_gain, (magnitude,))
-        plan[f"{path}.bias"] = (scaled(SQRT2), (f"{path}.bias",))
+        plan[f"{path}.conv.bias"] = (scaled(SQRT2), (f"{path}.bias",))
         for part in ("up_filter", "down_filter"):
-            plan[f"{path}.{part}"] = (keep, (f"{path}.{part}",))
+            plan[f"{path}.activation.{part}"] = (keep, (f"{path}.{part}",))
 
 
 def finish(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rosetta_ui.models.filters import resample
+from rosetta_ui.models.filtered import FilteredActivation
 from rosetta_ui.models.style_layers import ClassTable, ModulatedConv, StyleNet
 from rosetta_ui.models.style_layers import Mapping as StyleMapping
 from rosetta_ui.types import LayerSpec
@@ -165,42 +165,40 @@ class Layer(nn.Module):
     Args:
         shape: of the layer.
         w_size: entries of w.
+        before: side of the maps that come in.
     """
 
-    up_filter: Tensor
-    down_filter: Tensor
-
-    def __init__(self, shape: LayerShape, w_size: int) -> None:
+    def __init__(self, shape: LayerShape, w_size: int, before: int) -> None:
         super().__init__()
-        self.shape = shape
         self.conv = ModulatedConv(
             (shape.inputs, shape.outputs),
             shape.kernel,
             w_size,
             demodulate=shape.activates,
             padding=shape.kernel - 1,
+            bias=True,
         )
-        self.bias = nn.Parameter(torch.empty(shape.outputs))
+        self.clamp = shape.clamp
+        self.activation = None
         if shape.activates:
-            self.register_buffer("up_filter", torch.empty(shape.up_taps))
-            taps = shape.down_taps
-            self.register_buffer("down_filter", torch.empty(*(taps,) * (2 if shape.radial else 1)))
+            self.activation = FilteredActivation(
+                before + shape.kernel - 1,
+                shape.side,
+                shape.up,
+                shape.down,
+                (shape.up_taps, shape.down_taps),
+                shape.radial,
+                shape.pad,
+                shape.clamp,
+            )
 
     def forward(self, maps: Tensor, w: Tensor) -> Tensor:
         """Maps [n, inputs, h, h] under styles w [n, w_size] → [n, outputs, side, side]."""
-        shape = self.shape
-        maps = self.conv(maps, w) + self.bias[:, None, None]
-        if shape.activates:
-            maps = resample(
-                maps, self.up_filter, up=shape.up, down=1, pad=shape.pad, gain=shape.up**2
-            )
+        maps = self.conv(maps, w)
+        if self.activation is not None:
             # √2 is in what comes in.
-            maps = functional.leaky_relu_(maps, 0.2)
-        if shape.clamp is not None:
-            maps = maps.clamp(-shape.clamp, shape.clamp)
-        if shape.activates:
-            maps = resample(maps, self.down_filter, up=1, down=shape.down, pad=(0, 0))
-        return maps
+            return self.activation(maps)
+        return maps if self.clamp is None else maps.clamp(-self.clamp, self.clamp)
 
 
 class Synthesis(nn.Module):
@@ -215,8 +213,10 @@ class Synthesis(nn.Module):
         self.input = FourierInput(shape)
         self.names = tuple(layer.name for layer in shape.layers)
         self.scale = shape.scale
+        before = shape.side
         for layer in shape.layers:
-            self.add_module(layer.name, Layer(layer, shape.w_size))
+            self.add_module(layer.name, Layer(layer, shape.w_size, before))
+            before = layer.side
 
     def forward(self, ws: Tensor) -> Tensor:
         """w+ [n, n_ws, w_size] → images [n, 3, resolution, resolution]."""
