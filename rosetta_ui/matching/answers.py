@@ -162,7 +162,7 @@ def summary(folder: ResultFolder, result: str, selection: Selection) -> MatchSum
         selection=selection,
         anchor_model=folder.anchor,
         anchor_units=len(anchors),
-        anchor_dead=int(folder.dead(folder.anchor, selection.score).sum()),
+        anchor_dead=int(next(iter(kept.values())).real.dead_rows.sum()),
         tables=tuple(summarise_table(name, table, selection) for name, table in kept.items()),
         rosetta=len(found),
         rosetta_above_null=sum(neuron.above_null for neuron in found),

@@ -118,6 +118,12 @@ def by_rule(neighbours: Neighbours, rule: RuleName, k: int) -> BestBuddies:
     return published(neighbours, k) if rule == "published" else mutual(neighbours, k, k)
 
 
+def largest_k(neighbours: Neighbours, rule: RuleName) -> int:
+    """The largest K of a rule that the kept neighbours of a table allow."""
+    cols = neighbours.col_index.shape[1]
+    return cols if rule == "published" else min(neighbours.row_index.shape[1], cols)
+
+
 def jaccard(a: BestBuddies, b: BestBuddies) -> float:
     """Pairs found in both as a share of pairs found in either; NaN where neither has any."""
     first, second = a.as_set(), b.as_set()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ui.matching.buddies import BestBuddies, by_rule, jaccard, mutual
+from rosetta_ui.matching.buddies import BestBuddies, by_rule, jaccard, largest_k, mutual
 from rosetta_ui.matching.neighbours import Neighbours
 from rosetta_ui.matching.rosetta import (
     Stars,
@@ -191,8 +191,8 @@ def _halves_jaccard(table: TableNeighbours, selection: Selection) -> float:
 
 def _clipped(neighbours: Neighbours, selection: Selection) -> BestBuddies:
     """Pairs by the rule; halves and snapshots may keep fewer neighbours than the table itself."""
-    kept = min(neighbours.row_index.shape[1], neighbours.col_index.shape[1])
-    return by_rule(neighbours, selection.rule, min(selection.k, kept))
+    k = min(selection.k, largest_k(neighbours, selection.rule))
+    return by_rule(neighbours, selection.rule, k)
 
 
 def _convergence(
@@ -204,7 +204,7 @@ def _convergence(
     """Pairs found after some of the images, and how many of the final pairs are among them."""
     rows: list[dict[str, Any]] = []
     for seen, neighbours in [*snapshots, (images, table.real)]:
-        kept = min(neighbours.row_index.shape[1], neighbours.col_index.shape[1], selection.k)
+        kept = min(selection.k, largest_k(neighbours, selection.rule))
         final = by_rule(table.real, selection.rule, kept).as_set()
         pairs = by_rule(neighbours, selection.rule, kept).as_set()
         share = len(pairs & final) / len(final) if final else None
@@ -238,9 +238,7 @@ def _half_stars(
     tables = {n: t.halves[half] for n, t in inputs.tables.items() if t.halves is not None}
     if len(tables) < len(inputs.tables) or selection.rule == "clique":
         return None  # the backbones' tables with each other are not kept by halves
-    k = min(
-        [selection.k, *(min(t.row_index.shape[1], t.col_index.shape[1]) for t in tables.values())]
-    )
+    k = min([selection.k, *(largest_k(table, selection.rule) for table in tables.values())])
     return stars(tables, selection.rule, k).as_set()
 
 
@@ -259,7 +257,7 @@ def _rosetta_convergence(inputs: ReportInputs, selection: Selection) -> list[dic
 def _stars_found(
     images: int, tables: Mapping[str, Neighbours], final: Mapping[str, Neighbours], s: Selection
 ) -> dict[str, Any]:
-    kept = min([s.k, *(min(t.row_index.shape[1], t.col_index.shape[1]) for t in tables.values())])
+    kept = min([s.k, *(largest_k(table, s.rule) for table in tables.values())])
     last = set(stars(final, s.rule, kept).anchors.tolist())
     now = set(stars(tables, s.rule, kept).anchors.tolist())
     share = len(now & last) / len(last) if last else None

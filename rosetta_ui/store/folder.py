@@ -163,16 +163,16 @@ class ResultFolder:
         """
         if which not in self.table(rows, cols, score).kept[score]:
             return None
-        stored = self._neighbour_file(rows, cols, score, f"{which}/")
+        stored = self._stored(rows, cols, score, f"{which}/")
         n_rows, n_cols = len(self.index(rows)), len(self.index(cols))
-        arrays = compact.unpacked(stored, n_cols) if "cols" in stored else stored
-        missing = [name for name in NEIGHBOUR_NAMES if name not in arrays]
-        shapes = [] if missing else [arrays[name].shape for name in NEIGHBOUR_NAMES]
-        if missing or not _fits(shapes, n_rows, n_cols):
+        small = "cols" in stored
+        arrays = compact.unpacked(stored, n_cols) if small else stored
+        complete = all(name in arrays for name in NEIGHBOUR_NAMES)
+        if not complete or not _fits([arrays[n].shape for n in NEIGHBOUR_NAMES], n_rows, n_cols):
             raise self._damaged(f"the neighbours of {rows} and {cols}")
         if not (
             _numbers_fit(arrays["row_index"], arrays["row_score"], n_cols)
-            and _numbers_fit(arrays["col_index"], arrays["col_score"], n_rows)
+            and _numbers_fit(arrays["col_index"], arrays["col_score"], n_rows, unknown=small)
         ):
             raise self._damaged(f"the neighbours of {rows} and {cols}")
         return arrays
@@ -180,11 +180,14 @@ class ResultFolder:
     def row_halves(self, rows: str, cols: str, score: ScoreName) -> NDArray[np.float32] | None:
         """float32 [2, rows, k]: scores of the real row neighbours in each half, or None."""
         self.table(rows, cols, score)
-        stored = self._neighbour_file(rows, cols, score, "row_halves")
-        if "" not in stored:
+        stored = self._stored(rows, cols, score, "row_halves")
+        if not stored:
             return None
-        halves = compact.scores(stored[""]) if stored[""].dtype == np.int16 else stored[""]
-        if halves.ndim != 3 or halves.shape[:2] != (2, len(self.index(rows))):
+        halves = stored.get("")
+        if "_steps" in stored:
+            real = self.neighbours(rows, cols, score) or {}
+            halves = compact.unpacked_halves(stored["_steps"], real["row_score"])
+        if halves is None or halves.ndim != 3 or halves.shape[:2] != (2, len(self.index(rows))):
             raise self._damaged(f"the halves of {rows} and {cols}")
         return halves.astype(np.float32, copy=False)
 
@@ -209,13 +212,15 @@ class ResultFolder:
         """One model's statistics, or None where they are not kept."""
         index = self.index(model)
         name = f"stats-{file_part(model)}.safetensors"
-        if name not in self.record.files:
+        if not self._has(name):
             return None
         arrays = self._arrays(name)
         columns: dict[str, NDArray[np.float32]] = {}
         for stat in STAT_NAMES:
             parts = [arrays.get(f"{spec.name}/{stat}") for spec in index.layers]
             joined = [part.ravel() for part in parts if part is not None]
+            if not joined and stat in ("low", "high"):  # left out of small folders
+                joined = [np.full(len(index), np.nan)]
             columns[stat] = np.concatenate([*joined, np.zeros(0)]).astype(np.float32)
             if len(columns[stat]) != len(index):
                 raise self._damaged(name)
@@ -288,24 +293,28 @@ class ResultFolder:
             raise self._damaged(name)
         return ModelViews(units, maps, low, high)
 
-    def _neighbour_file(
+    def _stored(
         self, rows: str, cols: str, score: ScoreName, prefix: str
     ) -> dict[str, NDArray[Any]]:
+        """Arrays of a table's neighbours whose names start with a prefix, without it."""
         name = f"neighbours-{table_part(rows, cols, self.anchor)}{score_part(score)}.safetensors"
-        if f"{name}.xz" in self.record.files:
-            with self._lock:  # unpacked once: a rule reads the table, its null and its halves
-                if name not in self._unpacked:
-                    self._check_digest(f"{name}.xz")
-                    self._unpacked[name] = compact.read(self._inside(f"{name}.xz"))
-                arrays = self._unpacked[name]
-        else:
-            arrays = self._arrays(name, prefix)
-        at = len(prefix)
-        return {key[at:]: array for key, array in arrays.items() if key.startswith(prefix)}
+        return {key[len(prefix) :]: array for key, array in self._arrays(name, prefix).items()}
+
+    def _has(self, name: str) -> bool:
+        return name in self.record.files or f"{name}.xz" in self.record.files
 
     def _arrays(self, name: str, prefix: str = "") -> dict[str, NDArray[Any]]:
-        self._check_digest(name)
-        return read_arrays(self._inside(name), prefix)
+        """Arrays of a safetensors file, plain or compressed, whose names start with a prefix."""
+        small = f"{name}.xz"
+        if small not in self.record.files:
+            self._check_digest(name)
+            return read_arrays(self._inside(name), prefix)
+        with self._lock:  # unpacked once: a rule reads the table, its null and its halves
+            if small not in self._unpacked:
+                self._check_digest(small)
+                self._unpacked[small] = compact.read(self._inside(small))
+            arrays = self._unpacked[small]
+        return {key: array for key, array in arrays.items() if key.startswith(prefix)}
 
     def _inside(self, name: str) -> Path:
         """The path of a file that `result.json` names; links that lead outside are refused."""
@@ -351,8 +360,13 @@ def _fits(shapes: list[tuple[int, ...]], n_rows: int, n_cols: int) -> bool:
     )
 
 
-def _numbers_fit(index: NDArray[Any], score: NDArray[Any], n_others: int) -> bool:
-    """Whether every index is -1 or a unit, and every score a number in [-1, 1] (or -inf at -1)."""
+def _numbers_fit(
+    index: NDArray[Any], score: NDArray[Any], n_others: int, *, unknown: bool = False
+) -> bool:
+    """Whether every index is -1 or a unit, and every score in [-1, 1] (-inf at -1).
+
+    Scores that a small folder leaves out are NaN: `unknown` allows them.
+    """
     if index.dtype != np.int32 or score.dtype != np.float32:
         return False
     if not index.size:
@@ -361,4 +375,5 @@ def _numbers_fit(index: NDArray[Any], score: NDArray[Any], n_others: int) -> boo
         return False
     empty = index < 0
     # 1e-3: a correlation may pass 1 by rounding, and float16 tables by more.
-    return bool((empty | (np.abs(score) <= 1.001)).all() and (score[empty] == -np.inf).all())
+    fine = empty | (np.abs(score) <= 1.001) | (np.isnan(score) if unknown else False)
+    return bool(fine.all() and (score[empty] == -np.inf).all())

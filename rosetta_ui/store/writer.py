@@ -38,7 +38,7 @@ from rosetta_ui.store.record import (
 from rosetta_ui.types import MatchRequest, ScoreName
 
 _OURS = re.compile(
-    r"result\.json|pairs\.csv|title\.json|saved|previews(-\d+)?\.webp|views\.safetensors|\.partial-.*"
+    r"result\.json|pairs\.csv|title\.json|saved|NOTICE\.txt|previews(-\d+)?\.webp|views\.safetensors|\.partial-.*"
     r"|(scores|dead|stats|views|neighbours)-[\w.~%+-]+\.(npy|safetensors|safetensors\.xz)"
 )
 _SMALLEST_LOSSY = 96
