@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ui.engine.answers import Answers
+from rosetta_ui.engine.copying import check_folder, copy_result
 from rosetta_ui.engine.dispatch import register, unregister
 from rosetta_ui.engine.estimates import estimate
-from rosetta_ui.engine.flow import cached_result, match, refuse_missing, unfinished
-from rosetta_ui.engine.jobs import JobBoard, JobHandle
+from rosetta_ui.engine.flow import (
+    cached_result,
+    forget_unfinished,
+    match,
+    refuse_missing,
+    unfinished,
+)
+from rosetta_ui.engine.jobs import JobBoard, JobHandle, Work
 from rosetta_ui.engine.readiness import Warming
 from rosetta_ui.engine.requests import DEFAULT_GENERATOR, checked, default_backbones, job_id
 from rosetta_ui.engine.views import Views
@@ -130,11 +138,15 @@ class Engine:
         key = digest("fetch", sorted(card.name for card in cards))
         return self._board.start(f"fetch-{key[:12]}", "fetch", work, "KiB")
 
-    def start_match(self, request: MatchRequest) -> str:
+    def start_match(self, request: MatchRequest, *, save_every: int = 0) -> str:
         """Match in the background.
 
         The same request joins its running job, goes on with its stopped run, or finishes at once
         where its result is in the cache.
+
+        Args:
+            request: what to match.
+            save_every: images between saves of the state; 0 goes by the clock.
 
         Returns:
             The job's id; its status carries the result's id as soon as there is one.
@@ -148,16 +160,50 @@ class Engine:
         job = job_id(request)
         if (result := cached_result(bench, request)) is not None:
             return self._board.note_done(job, "match", result, request.n_images)
+        refuse_missing(bench, request)
+        return self._start(
+            job, lambda handle: match(bench, self._token, request, handle, every=save_every)
+        )
+
+    def start_shared_match(self, request: MatchRequest, *, save_every: int = 0) -> str:
+        """Do this process's share of a match that torchrun has spread over several.
+
+        Args:
+            request: what to match, the same in every process.
+            save_every: images between saves of the state; 0 goes by the clock.
+
+        Returns:
+            The job's id; only the process that writes the result gets the result's id.
+
+        Raises:
+            BadRequestError, UnknownModelError, WeightsUnavailableError: as `start_match`.
+        """
+        bench, request = self._bench, checked(request, self._bench.registry)
+        refuse_missing(bench, request)
 
         def work(handle: JobHandle) -> str:
-            bench.handles[job] = handle
-            try:
-                return match(bench, self._token, request, handle)
-            finally:
-                del bench.handles[job]
+            from rosetta_ui.engine.together import match_together
 
-        refuse_missing(bench, request)
-        return self._board.start(job, "match", work)
+            result, rank = match_together(bench, request, handle, every=save_every)
+            return "" if rank else result
+
+        return self._start(job_id(request), work)
+
+    def forget(self, request: MatchRequest) -> None:
+        """Drop the state of a request's unfinished run, so that it starts from the first image.
+
+        Raises:
+            BadRequestError, UnknownModelError: as `start_match`.
+        """
+        forget_unfinished(self._bench, checked(request, self._bench.registry))
+
+    def usual_images(self) -> int:
+        """Images of the default match on this machine; loads torch to see whether it has a GPU.
+
+        Raises:
+            BadRequestError: this machine does not have the device that was asked for.
+        """
+        return GPU_IMAGES if self._bench.models.device.type != "cpu" else CPU_IMAGES
 
     def estimate(self, request: MatchRequest) -> Estimate:
         """What a match would cost; raises what `start_match` raises for the same request."""
@@ -221,6 +267,22 @@ class Engine:
             StoreError: there is no such result, or the cache folder cannot be written.
         """
         self._bench.shelf.delete(result)
+
+    def check_folder(self, folder: Path) -> None:
+        """Refuse a folder that `save_to` could not use; before hours of work, not after.
+
+        Raises:
+            StoreError: it holds other files, or cannot be written.
+        """
+        check_folder(folder)
+
+    def save_to(self, result: str, folder: Path) -> None:
+        """Copy a result into a folder of a person's own; an earlier result in it is replaced.
+
+        Raises:
+            StoreError: the folder holds other files, cannot be written, or the disk is full.
+        """
+        copy_result(self._open(result), folder)
 
     def index(self, result: str) -> dict[str, UnitIndex]:
         """The units of every model of a result; the anchor model comes first."""
@@ -332,6 +394,18 @@ class Engine:
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+    def _start(self, job: str, work: Work) -> str:
+        bench = self._bench
+
+        def known(handle: JobHandle) -> str:
+            bench.handles[job] = handle  # so that Stop reaches the layers
+            try:
+                return work(handle)
+            finally:
+                del bench.handles[job]
+
+        return self._board.start(job, "match", known)
 
     def _open(self, result: str) -> ResultFolder:
         return self._bench.shelf.open(result)

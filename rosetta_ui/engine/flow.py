@@ -269,6 +269,14 @@ def clear_unfinished(bench: Workbench, keep: str) -> None:
             log.info("the state of %s stays: another process works on it", status.job)
 
 
+def forget_unfinished(bench: Workbench, request: MatchRequest) -> None:
+    """Remove the state of a request's unfinished run, if there is one."""
+    for folder, status, _ in list(unfinished(bench)):
+        if status.job == job_id(request):
+            with _lock(bench, folder.name).acquire():
+                remove_unfinished(bench, folder.name)
+
+
 def remove_unfinished(bench: Workbench, key: str) -> None:
     """Remove the state of one run; the caller holds its lock.
 
