@@ -31,7 +31,7 @@ def test_the_form_says_what_the_match_costs_and_what_is_wrong(
     expect(page.get_by_role("button", name="Run the match")).to_be_disabled()
     page.get_by_label("Images", exact=True).fill("64")
     expect(cost).to_contain_text("64 images")
-    for box in page.locator("#match-form .pick input:checked").all():
+    for box in page.locator("#match-form [data-id=backbones] input").all():
         box.uncheck()
     expect(cost).to_contain_text("at least one backbone")
 
@@ -42,7 +42,7 @@ def test_a_class_is_asked_for_only_where_there_are_classes(
     page = ready(open_page(f"{drawn_app}/?tab=match"))
     field = page.locator("#match-form [data-id=class-field]")
     expect(field).to_be_hidden()
-    page.get_by_label("Generator", exact=True).select_option("biggan")
+    page.get_by_role("combobox", name="Generator").select_option("biggan")
     expect(field).to_be_visible()
     expect(field).to_contain_text("0 to 999")
     expect(page.locator("#match-form .about code")).to_have_text(
@@ -53,7 +53,7 @@ def test_a_class_is_asked_for_only_where_there_are_classes(
 def test_a_preset_fills_the_form(drawn_app: str, open_page: OpenPage) -> None:
     page = ready(open_page(f"{drawn_app}/?tab=match"))
     page.get_by_role("button", name="Faces, best").click()
-    expect(page.get_by_label("Generator", exact=True)).to_have_value("mobilestylegan")
+    expect(page.get_by_role("combobox", name="Generator")).to_have_value("mobilestylegan")
     expect(page.get_by_label("Images", exact=True)).to_have_value("256")
     terms = page.locator("#match-form .terms")
     expect(terms).to_contain_text("non-commercial")

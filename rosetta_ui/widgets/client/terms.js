@@ -71,9 +71,23 @@
   addEventListener("keydown", (event) => event.key === "Escape" && hide());
   addEventListener("scroll", hide, { capture: true, passive: true });
 
-  /** Turn `<i data-term="null">null</i>` of a static template into explained words. */
+  let numbered = 0;
+
+  /** Turn `<i data-term="null">null</i>` of a static template into explained words.
+
+      A label names the first thing in it that can be used, which would be the word's button: it is
+      told which control it belongs to, and the control its plain name. */
   function explainTerms(root) {
     for (const mark of root.querySelectorAll("i[data-term]")) {
+      const label = mark.closest("label");
+      const control = label?.querySelector("input, select");
+      if (control) {
+        numbered += 1;
+        control.id = `r-control-${numbered}`;
+        label.htmlFor = control.id;
+        const words = (mark.closest(".r-label") ?? mark.parentElement).textContent.trim();
+        if (!control.hasAttribute("aria-label")) control.setAttribute("aria-label", words);
+      }
       mark.replaceWith(term(mark.dataset.term, mark.textContent));
     }
   }
