@@ -142,7 +142,7 @@ def _table(inputs: ReportInputs, name: str, selection: Selection) -> dict[str, A
         "scores": _histograms({"best": _finite(best), "null": nulls, "pairs": pairs.scores}),
         "depth": {"rows": _depth(best, rows), "cols": _depth(col_best, cols)},
         "layers": _layer_counts(pairs, rows, cols),
-        "units": {
+        "per_unit": {
             "best": best,
             "null": None if table.null is None else table.null.row_score[:, 0],
             "cols_best": col_best,

@@ -6,7 +6,6 @@ import csv
 import importlib
 import io
 import math
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +18,9 @@ from rosetta_ui.errors import BadRequestError, StoreError
 from rosetta_ui.store import compact
 from rosetta_ui.store.arrays import ModelViews
 from rosetta_ui.store.compact import Keep
-from rosetta_ui.store.files import said_plainly
-from rosetta_ui.store.folder import RECORD, ResultFolder
+from rosetta_ui.store.folder import ResultFolder
 from rosetta_ui.store.record import TableRecord, Which, file_part, score_part, table_part
-from rosetta_ui.store.writer import ResultWriter, clear_for_result
+from rosetta_ui.store.writer import ResultWriter
 from rosetta_ui.types import RosettaNeuron, ScoreName, Unit
 
 JSON_SCHEMA = 1
@@ -110,32 +108,6 @@ def neurons_parquet(neurons: Iterable[RosettaNeuron]) -> bytes:
     buffer = io.BytesIO()
     parquet.write_table(table, buffer)
     return buffer.getvalue()
-
-
-def copy_result(folder: ResultFolder, out: Path) -> ResultFolder:
-    """Copy a result to another folder, its record last.
-
-    Whole tables are hard links where the disk allows; what a person may edit is copied.
-
-    Raises:
-        StoreError: `out` holds other files, or the disk is full or read-only.
-    """
-    if out.resolve() == folder.path.resolve():
-        return folder
-    clear_for_result(out)
-    for name in [*folder.record.files, RECORD]:
-        with said_plainly(out / name, "write"):
-            if not (name.startswith("scores-") and _linked(folder.path / name, out / name)):
-                shutil.copyfile(folder.path / name, out / name)
-    return ResultFolder.open(out)
-
-
-def _linked(source: Path, target: Path) -> bool:
-    try:
-        target.hardlink_to(source)
-    except OSError:  # another disk, or one without links: a copy does it
-        return False
-    return True
 
 
 @dataclass(frozen=True)

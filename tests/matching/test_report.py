@@ -130,11 +130,11 @@ def test_units_and_depths_cover_every_layer_of_both_sides(match, inputs) -> None
         "the dead unit is not counted"
     )
     best = match.scores(ANCHOR, "tiny-a").max(1)
-    assert table["units"]["best"][11] is None
-    assert table["units"]["best"][:11] == pytest.approx(best[:11], abs=1e-5)
+    assert table["per_unit"]["best"][11] is None
+    assert table["per_unit"]["best"][:11] == pytest.approx(best[:11], abs=1e-5)
     assert table["depth"]["rows"][0]["max"] == pytest.approx(best[:5].max(), abs=1e-5)
-    assert len(table["units"]["cols_best"]) == 15
-    assert len(table["units"]["null"]) == 12
+    assert len(table["per_unit"]["cols_best"]) == 15
+    assert len(table["per_unit"]["null"]) == 12
     assert np.sum(table["layers"]) == table["pairs"]
 
 
@@ -192,7 +192,7 @@ def test_a_match_without_null_halves_and_statistics_still_has_a_report(inputs) -
     assert table["halves"] is None
     assert table["threshold"] is None
     assert table["false_discoveries"] is None
-    assert table["units"]["null"] is None
+    assert table["per_unit"]["null"] is None
     assert told["rosetta"]["null_count"] is None
     assert told["rosetta"]["convergence"] == []
     assert "selectivity" not in told["models"][ANCHOR]

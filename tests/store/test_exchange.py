@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,6 @@ from rosetta_ui.store.compact import FourArrays, Keep
 from rosetta_ui.store.exchange import (
     COLUMNS,
     Packing,
-    copy_result,
     export_json,
     neurons_csv,
     neurons_parquet,
@@ -243,7 +243,8 @@ def test_malformed_small_neighbours_are_refused(packed, tmp_path, change) -> Non
     arrays = compact.packed(whole, Keep(3, 3, col_scores=True, best_of_all=True))
     change(arrays)
     writer_out = tmp_path / "out"
-    copied = copy_result(packed, writer_out)
+    shutil.copytree(packed.path, writer_out)
+    copied = ResultFolder.open(writer_out)
     name = "neighbours-tiny-a.safetensors.xz"
     data = compact.compressed({f"real/{key}": value for key, value in arrays.items()})
     (writer_out / name).write_bytes(data)
@@ -261,19 +262,6 @@ def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path: Path, monkey
     monkeypatch.setattr(compact, "_MOST_BYTES", 1_000_000)
     with pytest.raises(StoreError):
         compact.read(path)
-
-
-def test_a_copied_result_stands_on_its_own(folder: ResultFolder, tmp_path: Path) -> None:
-    copied = copy_result(folder, tmp_path / "copy")
-    copied.verify()
-    assert answers.neurons(copied, Selection()) == answers.neurons(folder, Selection())
-    assert copy_result(folder, folder.path) is folder
-    (tmp_path / "copy" / "pairs.csv").write_text("edited")
-    assert (folder.path / "pairs.csv").read_text() != "edited"
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "mine.txt").write_text("x")
-    with pytest.raises(StoreError, match="holds other files"):
-        copy_result(folder, tmp_path / "full")
 
 
 def test_a_result_without_maps_cannot_be_packed(folder, neurons, tmp_path) -> None:
