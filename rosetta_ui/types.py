@@ -290,6 +290,28 @@ class ModelStatus:
 
 
 @dataclass(frozen=True)
+class AddRequest:
+    """A model file that a person wants to use.
+
+    Attributes:
+        name: of the model: a published name, a name of timm's, or a new one.
+        file: its path, or an http(s) address.
+        config: path or address of BigGAN's config.json; empty looks beside the file.
+        backbone: for a new backbone, whose architecture the file has: a name of timm's, or of a
+            known backbone; empty for generators and for names that say it themselves.
+        sha256: expected digest of the file; empty where none is known.
+        replace: take the place of a model that was added under this name before.
+    """
+
+    name: str
+    file: str
+    config: str = ""
+    backbone: str = ""
+    sha256: str = ""
+    replace: bool = False
+
+
+@dataclass(frozen=True)
 class Latents:
     """Points in a generator's latent space.
 

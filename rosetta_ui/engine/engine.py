@@ -8,13 +8,14 @@ It knows which parts do the work and in which order they are asked; it computes 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rosetta_ui.engine.adding import adding
 from rosetta_ui.engine.answers import Answers
 from rosetta_ui.engine.copying import check_folder, copy_result
 from rosetta_ui.engine.dispatch import register, unregister
@@ -37,6 +38,7 @@ from rosetta_ui.settings import Settings
 from rosetta_ui.store.folder import ResultFolder
 from rosetta_ui.store.keys import digest
 from rosetta_ui.types import (
+    AddRequest,
     Estimate,
     HeatmapRow,
     JobStatus,
@@ -137,6 +139,18 @@ class Engine:
 
         key = digest("fetch", sorted(card.name for card in cards))
         return self._board.start(f"fetch-{key[:12]}", "fetch", work, "KiB")
+
+    def start_add(self, request: AddRequest) -> str:
+        """Add a model from a file or an address in the background; it is listed once it is ready.
+
+        Returns:
+            The job's id. A file that cannot be used makes the job fail, with the reason.
+
+        Raises:
+            BadRequestError: the name cannot be used or is taken, or a value is malformed.
+        """
+        work = adding(self._bench, request)
+        return self._board.start(f"add-{digest('add', asdict(request))[:12]}", "add", work, "KiB")
 
     def start_match(self, request: MatchRequest, *, save_every: int = 0) -> str:
         """Match in the background.

@@ -223,7 +223,7 @@ def read_generator(path: Path, config: Path | None = None) -> ForeignGenerator:
     """
     attributes: dict[str, Mapping[str, Any]] = {}
     if config is not None:
-        attributes[""] = _read_config(config)
+        attributes[""] = read_config(config)
     with _named(path):
         budget = Budget(path.stat().st_size)
         content = _read(path, budget)
@@ -258,7 +258,12 @@ def state_dict(content: Any, name: str) -> dict[str, Tensor]:
     return content
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
+    """BigGAN's `config.json`.
+
+    Raises:
+        BadRequestError: it is no JSON object.
+    """
     try:
         config = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
