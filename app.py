@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> tuple[gr.Blocks, Engine]:
     """
     settings = Settings.read(parse(argv))
     logging.basicConfig(level=settings.log_level.upper(), format="%(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel("WARNING")  # gradio greets itself on every start
     engine = Engine(settings)
     from rosetta_ui.tabs.build import build  # gradio, which --help need not wait for
     from rosetta_ui.tabs.serve import Serving, serve

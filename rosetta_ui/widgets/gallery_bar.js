@@ -250,7 +250,7 @@ on("favourites", () => {
 /* --- results --- */
 
 function optionOf(info) {
-  return h("option", { value: info.id }, `${info.title} · ${format.count(info.images)} images`);
+  return h("option", { value: info.id }, info.title);
 }
 
 async function loadResults() {

@@ -22,8 +22,9 @@ function show({ stage, text, fraction }) {
   if (chip.dataset.stage !== stage) chip.dataset.stage = stage;
   if (text !== words) part("text").textContent = words = text;
   chip.title = text;
-  part("bar").hidden = fraction === null;
-  if (fraction !== null) part("bar").firstElementChild.style.width = `${100 * fraction}%`;
+  const busy = stage !== "ready" && stage !== "failed" && fraction !== null;
+  part("bar").hidden = !busy;
+  if (busy) part("bar").firstElementChild.style.width = `${100 * fraction}%`;
   if (get("readiness")?.stage !== stage) put("readiness", { stage, text });
 }
 

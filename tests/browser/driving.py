@@ -9,7 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from playwright.sync_api import Page
@@ -38,9 +38,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(command: list[str], port: int, seconds: float = 60) -> Iterator[str]:
+def running(
+    command: list[str],
+    port: int,
+    seconds: float = 60,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[str]:
     """Start a server, wait until it answers, end it afterwards."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("ROSETTA_", "GRADIO_"))}
+    clean |= environment or {}
     log = PROJECT / "tests" / "artefacts" / f"server-{port}.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as out:

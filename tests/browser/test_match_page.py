@@ -114,7 +114,7 @@ def test_results_are_renamed_kept_and_deleted_after_a_second_press(
     expect(history.locator("button.open").nth(1)).to_have_text("${alert(3)}")
     page.get_by_role("tab", name="Rosetta Gallery").click()
     choices = page.locator("#gallery-bar [data-id=result] option").all_inner_texts()
-    assert any(text.startswith("${alert(3)} ·") for text in choices)
+    assert "${alert(3)}" in choices
     page.get_by_role("tab", name="Match").click()
     history.get_by_role("button", name=re.compile("^Delete")).click()
     expect(history.locator("button.open")).to_have_count(2)

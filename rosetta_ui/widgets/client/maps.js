@@ -129,7 +129,7 @@
   }
 
   // How maps are drawn, everywhere at once; a taste of the person, so kept in the browser.
-  const USUAL = { opacity: 0.8, threshold: 0, mode: "overlay", colours: "sea", scale: "data" };
+  const USUAL = { opacity: 0.7, threshold: 0, mode: "overlay", colours: "sea", scale: "data" };
 
   function recalled() {
     try {
