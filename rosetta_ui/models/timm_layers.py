@@ -161,9 +161,9 @@ def _stages(trace: Trace) -> list[Call]:
 
 
 def _is_stem(call: Call) -> bool:
-    """Something called a stem, or one layer of the network itself and no stage of layers."""
-    leaf = next(call.module.children(), None) is None
-    return "stem" in call.name or (leaf and "." not in call.name)
+    """Something called a stem, or a norm or activation alone in front of the stages."""
+    convolves = any(isinstance(module, nn.Conv2d) for module in call.module.modules())
+    return "stem" in call.name or not convolves
 
 
 def _sibling(trace: Trace, stage: Call, previous: Call) -> Call:
