@@ -159,7 +159,7 @@ def run_dry(net: nn.Module, image_size: tuple[int, int]) -> Trace:
         module.register_forward_hook(hook(name)) for name, module in net.named_modules() if name
     ]
     try:
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             net(image)
     finally:
         for handle in handles:

@@ -35,6 +35,8 @@ from rosetta_ui.models.timm_layers import find_layers
 from rosetta_ui.types import LayerSpec, ModelCard
 
 
+# A network made in inference mode could never be differentiated through, and editing does.
+@torch.inference_mode(False)
 def load(card: ModelCard, tensors: Mapping[str, Tensor]) -> Backbone:
     """Build the network of a card, give it its weights and find its units.
 
@@ -117,6 +119,7 @@ def create_options(card: ModelCard) -> dict[str, Any]:
     return options
 
 
+@torch.inference_mode(False)
 def layers_of(card: ModelCard, net: nn.Module | None = None) -> tuple[LayerSpec, ...]:
     """The layers of a card's network: as it names them, or as its architecture says.
 
