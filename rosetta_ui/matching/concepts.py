@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-THRESHOLD = 0.5
-"""Two clusters merge while their members' correlation averages at least 1 - this."""
+THRESHOLD = 0.7
+"""Two clusters merge while their members' correlation averages at least 1 - this.
+
+Among the 113 neurons of DCGAN x four backbones on 64 images, 95 % of all pairs correlate below
+0.22; this makes 60 concepts of them, the largest of 10. At 0.5 three quarters stay alone.
+"""
 
 
 @dataclass(frozen=True)

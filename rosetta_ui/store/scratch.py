@@ -43,7 +43,8 @@ class Scratch:
                 # A sweeper may take a fresh file between its making and its locking: try again.
                 if handle is not None and self._lock_path.exists():
                     break
-            self._handle = handle
+            self._handle: int | None = handle
+            self._owner = os.getpid()
             self.folder = root / token
             self.folder.mkdir()
 
@@ -88,10 +89,14 @@ class Scratch:
                 hidden.unlink()
 
     def close(self) -> None:
-        """Remove everything inside and let the lock go."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock_path.unlink(missing_ok=True)
+        """Remove everything inside and let the lock go; a second call does nothing."""
+        if self._handle is None:
+            return
+        if os.getpid() == self._owner:  # a forked child must not empty its parent's folder
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self._lock_path.unlink(missing_ok=True)
         os.close(self._handle)
+        self._handle = None
 
 
 def _locked(path: Path, *, create: bool) -> int | None:

@@ -16,7 +16,7 @@ import sqlite3
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -24,8 +24,6 @@ import diskcache
 from numpy.typing import NDArray
 
 from rosetta_ui.errors import StoreError
-from rosetta_ui.store.checked import Checked
-from rosetta_ui.store.disk import JsonDisk
 from rosetta_ui.store.files import (
     flush_folder,
     folder_bytes,
@@ -36,6 +34,7 @@ from rosetta_ui.store.files import (
     write_arrays,
     write_npy,
 )
+from rosetta_ui.store.index import Entry, checked_key, entry_of, index_said, is_key, open_index
 from rosetta_ui.store.scratch import Scratch
 
 _log = logging.getLogger(__name__)
@@ -43,35 +42,14 @@ _log = logging.getLogger(__name__)
 _DIGESTED = 64 << 20
 """Entries up to this size are compared with their digest at every use (0.15 s at the top)."""
 
-_KEY = frozenset("0123456789abcdefghijklmnopqrstuvwxyz-_")
+_COUNT_EVERY = 64
+"""Additions after which all entries are counted anew, as other processes add entries too."""
+
 SAVED_MARK = "saved"
 """An empty file in a folder that a person saved."""
 
 _GRACE = 3600.0
 """Files without an index entry go after an hour: a live process may be about to add the entry."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One thing in the store.
-
-    Attributes:
-        key: as `keys.digest` makes it.
-        kind: what it is, such as "heatmaps" or "result".
-        bytes: on disk.
-        used: seconds since the epoch of its last use.
-        saved: kept by a person, never evicted.
-        sha256: of a file; empty for folders, which carry digests of their own.
-        form: npy, safetensors or folder.
-    """
-
-    key: str
-    kind: str
-    bytes: int
-    used: float
-    saved: bool = False
-    sha256: str = ""
-    form: str = "safetensors"
 
 
 class Store:
@@ -97,6 +75,8 @@ class Store:
         self._scratch.sweep()
         self._index = self._open_index()
         self._reconcile()
+        self._unsaved = sum(entry.bytes for entry in self.entries() if not entry.saved)
+        self._uncounted = 0
 
     def get(self, key: str) -> dict[str, NDArray[Any]] | None:
         """The arrays under a key (a lone one memory-mapped, named ""), or None.
@@ -127,7 +107,7 @@ class Store:
             StoreError: the disk is full or read-only.
         """
         form = "npy" if list(arrays) == [""] else "safetensors"
-        entry = Entry(_checked_key(key), kind, 0, time.time(), form=form)
+        entry = Entry(checked_key(key), kind, 0, time.time(), form=form)
         temporary = self._scratch.fresh()
         if form == "npy":
             array = arrays[""]
@@ -143,7 +123,7 @@ class Store:
                 temporary.replace(self._path(entry))
             self._set(entry)
         flush_folder(self._entries)
-        self._evict(self.budget_bytes, spare=key)
+        self._added(entry)
 
     def new_folder(self) -> Path:
         """A fresh folder inside the store to write a result into; gone if this process dies."""
@@ -160,7 +140,7 @@ class Store:
         Raises:
             StoreError: the disk is full or read-only.
         """
-        final = self._results / _checked_key(key)
+        final = self._results / checked_key(key)
         entry = Entry(key, kind, folder_bytes(folder), time.time(), form="folder")
         with self._transaction():
             if final.is_dir():
@@ -171,7 +151,7 @@ class Store:
             if self._entry(key) is None:
                 self._set(entry)
         flush_folder(self._results)
-        self._evict(self.budget_bytes, spare=key)
+        self._added(entry)
         return final
 
     def folder(self, key: str) -> Path | None:
@@ -194,7 +174,7 @@ class Store:
     def entry(self, key: str) -> Entry | None:
         """What the index says of one key; no use."""
         with self._transaction():
-            return self._entry(_checked_key(key))
+            return self._entry(checked_key(key))
 
     def keep(self, key: str, saved: bool) -> None:
         """Take an entry out of the budget, or put it back.
@@ -244,15 +224,24 @@ class Store:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
+    def _added(self, entry: Entry) -> None:
+        """Make room after an addition; everything is counted only when it may be needed."""
+        self._unsaved += entry.bytes
+        self._uncounted += 1
+        if self._unsaved > self.budget_bytes or self._uncounted >= _COUNT_EVERY:
+            self._evict(self.budget_bytes, spare=entry.key)
+
     def _evict(self, budget: int, spare: str = "") -> list[Entry]:
         dropped: list[Entry] = []
         hidden: list[Path | None] = []
         with self._transaction():  # one process at a time, or two would drop twice what is needed
             unsaved = [entry for entry in self.entries() if not entry.saved]
-            excess = sum(entry.bytes for entry in unsaved) - budget
+            self._unsaved, self._uncounted = sum(entry.bytes for entry in unsaved), 0
+            excess = self._unsaved - budget
             for entry in unsaved:
                 if excess > 0 and entry.key != spare:
                     excess -= entry.bytes
+                    self._unsaved -= entry.bytes
                     hidden.append(self._hide(entry))
                     dropped.append(entry)
         for path in hidden:
@@ -267,7 +256,7 @@ class Store:
         return cast(list[str], list(self._index))
 
     def _touch(self, key: str) -> Entry | None:
-        _checked_key(key)
+        checked_key(key)
         with self._transaction():
             entry = self._entry(key)
             if entry is not None:
@@ -290,7 +279,7 @@ class Store:
     def _entry(self, key: str) -> Entry | None:
         try:
             value = self._index.get(key)
-            return None if value is None else _entry_of(key, value)
+            return None if value is None else entry_of(key, value)
         except StoreError as error:
             _log.warning("An entry of the cache's index is dropped: %s", error)
             del self._index[key]
@@ -302,27 +291,27 @@ class Store:
     @contextmanager
     def _transaction(self) -> Generator[None]:
         """Hold the index for a read and a write together; other processes wait."""
-        with _said(self.root), self._index.transact(retry=True):
+        with index_said(self.root), self._index.transact(retry=True):
             yield
 
     def _open_index(self) -> diskcache.Cache:
         folder = self.root / "index"
-        with _said(self.root):
+        with index_said(self.root):
             try:
-                return _cache(folder)
+                return open_index(folder)
             except (sqlite3.DatabaseError, StoreError) as error:
                 if isinstance(error, sqlite3.OperationalError):
                     raise  # read-only, full or locked: the index itself is sound
                 _log.warning("The cache's index is damaged and is made anew: %s", error)
                 self._scratch.remove(self._scratch.hide(folder))
-                return _cache(folder)
+                return open_index(folder)
 
     def _reconcile(self) -> None:
         """Make index and files agree: after a kill, a copy by hand, or a lost index."""
         with self._transaction():
             known = set(self._keys())
             for path in sorted(self._results.iterdir()):
-                if path.name not in known and _is_key(path.name) and path.is_dir():
+                if path.name not in known and is_key(path.name) and path.is_dir():
                     size, used = folder_bytes(path), path.stat().st_mtime
                     saved = (path / SAVED_MARK).exists()
                     self._set(Entry(path.name, "result", size, used, saved, form="folder"))
@@ -333,55 +322,3 @@ class Store:
             ]
         for path in old:
             self._scratch.remove(path)
-
-
-def _cache(folder: Path) -> diskcache.Cache:
-    # diskcache's own eviction stays off: it counts only what lies in its database.
-    index = diskcache.Cache(
-        str(folder), disk=JsonDisk, eviction_policy="none", cull_limit=0, timeout=60
-    )
-    list(index)  # a damaged or planted key shows here, not in the middle of a match
-    return index
-
-
-def _entry_of(key: str, value: Any) -> Entry:
-    data = Checked(value, f"the index entry {key}")
-    return Entry(
-        key=_checked_key(key),
-        kind=data.get("kind").text(100),
-        bytes=data.get("bytes").integer(0, 1 << 60),
-        used=data.get("used").number(0, 1e12),
-        saved=data.get("saved").truth(),
-        sha256=data.get("sha256").digest(),
-        form=data.get("form").choice(("npy", "safetensors", "folder")),
-    )
-
-
-def _is_key(text: str) -> bool:
-    return 0 < len(text) <= 100 and set(text) <= _KEY
-
-
-def _checked_key(key: str) -> str:
-    if not _is_key(key):
-        raise StoreError(f"'{key[:60]}' is no key of the cache.", "Use an id from the list.")
-    return key
-
-
-@contextmanager
-def _said(root: Path) -> Generator[None]:
-    """Turn the index's failures into a StoreError with one sentence."""
-    try:
-        with said_plainly(root, "write"):
-            yield
-    except diskcache.Timeout as error:
-        raise StoreError(
-            f"The cache in '{root}' stayed locked for a minute.", "Close other programs using it."
-        ) from error
-    except sqlite3.Error as error:
-        text = str(error)
-        hint = "Choose another folder with --cache-dir."
-        if "full" in text:
-            raise StoreError(f"The disk is full: '{root}' could not be written.", hint) from error
-        if "readonly" in text or "unable to open" in text:
-            raise StoreError(f"No permission to write '{root}'.", hint) from error
-        raise StoreError(f"The cache's index in '{root}' failed: {text}.", hint) from error

@@ -267,3 +267,14 @@ def test_closing_leaves_no_unfinished_files(tmp_path: Path) -> None:
         store.new_folder()
         store.put("key", arrays(1), "test")
     assert list((tmp_path / "writing").iterdir()) == []
+    store.close()
+
+
+def test_a_forked_child_that_closes_leaves_its_parents_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path, MIB)
+    folder = store.new_folder()
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    store.close()
+    assert folder.is_dir()
