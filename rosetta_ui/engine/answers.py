@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from rosetta_ui.store.exchange import export_json
 from rosetta_ui.store.folder import ResultFolder
 from rosetta_ui.store.shelf import ResultShelf
 from rosetta_ui.types import MatchSummary, Partner, RosettaNeuron, Selection, Unit
@@ -60,7 +60,7 @@ class Answers:
 
     def export(self, result: str, selection: Selection) -> dict[str, Any]:
         """See `Engine.export`."""
-        return {"schema": 1, "neurons": [_plain(n) for n in self.neurons(result, selection)]}
+        return export_json(self.neurons(result, selection))
 
     def _ask(
         self, what: str, result: str, selection: Selection, answer: Callable[[ResultFolder], Any]
@@ -77,27 +77,3 @@ class Answers:
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return found
-
-
-def _plain(neuron: RosettaNeuron) -> dict[str, Any]:
-    """One neuron as JSON values; None where a number is undefined."""
-    return {
-        "anchor": str(neuron.anchor),
-        "partners": {
-            name: {
-                "unit": str(partner.unit),
-                "score": _number(partner.score),
-                "null": _number(partner.null),
-                "rank": partner.rank,
-            }
-            for name, partner in neuron.partners.items()
-        },
-        "score_min": _number(neuron.score_min),
-        "null_min": _number(neuron.null_min),
-        "above_null": neuron.above_null,
-        "concept": neuron.concept,
-    }
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -110,16 +110,18 @@ def _count(
     bench: Workbench, job: MatchJob, match: MatchRun, told: _Told
 ) -> Generator[dict[str, Any], None, bool]:
     """Run the loop; True where its time is up before the last image."""
-    begun, saved = time.monotonic(), -1
+    begun, first, saved = time.monotonic(), -1, -1
     run = bench.work_folder(job.key) / RUN
     try:
         for step in match.steps():
+            first = step.done if first < 0 else first
             yield from told.fresh()
             yield {"done": step.done, "total": step.total}
             if step.saved != saved:
                 saved = step.saved
                 _write_run(run, job, saved, step.total)
-            if job.seconds and time.monotonic() - begun > job.seconds and step.done < step.total:
+            late = job.seconds and time.monotonic() - begun > job.seconds
+            if late and first < step.done < step.total:
                 match.save()
                 return True
     except Cancelled:

@@ -14,6 +14,7 @@ from rosetta_ui.engine.requests import checked_device
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.registry import Registry
 from rosetta_ui.models.weights import WeightStore
+from rosetta_ui.types import Role
 
 if TYPE_CHECKING:
     import torch
@@ -108,24 +109,24 @@ class Residency:
         """
         from rosetta_ui.models.loading import load_generator
 
-        return self._get(name, load_generator)
+        return self._get(name, "generator", load_generator)
 
     def backbone(self, name: str) -> Backbone:
         """A backbone, loaded if it is not; raises what `generator` raises."""
         from rosetta_ui.models.loading import load_backbone
 
-        return self._get(name, load_backbone)
+        return self._get(name, "backbone", load_backbone)
 
     def names(self) -> list[str]:
         """What is loaded, least recently used first."""
         with self._lock:
             return [name for name, _ in self._models]
 
-    def _get(self, name: str, load: Any) -> Any:
+    def _get(self, name: str, role: Role, load: Any) -> Any:
         from rosetta_ui.probing.memory import out_of_memory
 
         with self._lock:
-            key = (name, self._weights.digest(self._registry.card(name)))
+            key = (name, self._weights.digest(self._registry.card(name, role)))
             if key not in self._models:
                 with out_of_memory(self.device, f"loading {name}"):
                     model = load(self._registry, name, self._weights, self.device)
