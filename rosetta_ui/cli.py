@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from rosetta_ui.commands import bench, match, results, zoo
+from rosetta_ui.commands import bench, match, published, results, zoo, zoo_add
 from rosetta_ui.errors import Cancelled, RosettaError
 
 app = typer.Typer(
@@ -18,10 +18,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+zoo_add.mount(zoo.app)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(bench.app, name="bench")
 match.mount(app)
 results.mount(app)
+published.mount(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

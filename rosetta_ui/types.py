@@ -440,7 +440,8 @@ class BackboneSummary:
         backbone: its name.
         units: number of its units.
         dead: units of it that never vary.
-        best_buddies, null_best_buddies: pairs that are each other's best (K = 1); shuffled.
+        best_buddies: pairs that are each other's best (K = 1).
+        null_best_buddies: the same when images are shuffled, -1 where there is no null.
         share: best buddies as a share of the smaller model's live units.
         threshold: (1 - q) quantile of the null's best matches.
         above_null: share of the anchors' best matches above the threshold.

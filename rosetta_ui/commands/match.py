@@ -198,7 +198,7 @@ def summary_lines(summary: MatchSummary) -> list[str]:
     ]
     lines += [
         f"{table.backbone:<24}{table.units:>8,}{table.dead:>7,}{table.best_buddies:>14,}"
-        f"{_percent(table.share):>10}{table.null_best_buddies:>11,}{_score(table.threshold):>11}"
+        f"{_percent(table.share):>10}{_count(table.null_best_buddies):>11}{_score(table.threshold):>11}"
         f"{_percent(table.above_null):>12}{_percent(table.jaccard):>14}"
         for table in summary.tables
     ]
@@ -215,6 +215,10 @@ def summary_lines(summary: MatchSummary) -> list[str]:
 
 def _percent(share: float) -> str:
     return f"{share:.1%}" if math.isfinite(share) else "-"
+
+
+def _count(value: int) -> str:
+    return f"{value:,}" if value >= 0 else "-"
 
 
 def _score(value: float) -> str:

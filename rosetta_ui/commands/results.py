@@ -142,6 +142,9 @@ def report(
 def export(
     result: Result,
     out: Annotated[Path, typer.Option(help="File to write: .json, .csv or .parquet.")],
+    published: Annotated[
+        bool, typer.Option("--published", help="Write a folder for the published notebooks.")
+    ] = False,
     k: K = 5,
     rule: Rule = "published",
     score: Score = "",
@@ -151,6 +154,11 @@ def export(
     cache_dir: CacheDir = None,
 ) -> None:
     """Write the dictionary of Rosetta Neurons to a file; the name's end says which kind."""
+    if published:
+        from rosetta_ui.commands.published import export_folder  # it uses `opened` of this module
+
+        export_folder(result, out, score=score, cache_dir=cache_dir)
+        return
     kinds: dict[str, Callable[[Sequence[RosettaNeuron]], bytes]] = {
         ".json": lambda found: json.dumps(export_json(found), indent=1).encode(),
         ".csv": lambda found: neurons_csv(found).encode(),

@@ -27,6 +27,8 @@ def headline(folder: ResultFolder, chosen: Selection) -> str:
 def neuron_lines(at: int, neuron: RosettaNeuron) -> list[str]:
     """A neuron in lines: its weakest link, null, mark and anchor; then each partner."""
     mark = "above null" if neuron.above_null else "no better than chance"
+    if not math.isfinite(neuron.null_min):
+        mark = "no null to compare with"
     concept = f"concept {neuron.concept}" if neuron.concept >= 0 else "no concept"
     lines = [
         f"{at:>4}  {neuron.score_min:6.3f}  null {number(neuron.null_min)}  {mark}, {concept}  "
@@ -50,7 +52,7 @@ def report_lines(told: dict[str, Any]) -> list[str]:
             "",
             f"{told['anchor']} × {name} ({table['units']:,} units, {table['dead']} dead)",
             f"  best buddies {table['best_buddies']} ({percent(table['share'])}), "
-            f"shuffled {table['null_best_buddies']}",
+            f"shuffled {shown(table['null_best_buddies'])}",
             f"  pairs by the rule {table['pairs']}, shuffled {shown(table['null_pairs'])}",
             f"  threshold {number(table['threshold'])}: {percent(table['above_null'])} of best "
             f"matches above it, of them {percent(table['false_discoveries'])} false",
@@ -92,5 +94,5 @@ def percent(value: float | None) -> str:
 
 
 def shown(value: int | None) -> str:
-    """A count, or a dash."""
-    return "-" if value is None else str(value)
+    """A count, or a dash where there is none."""
+    return "-" if value is None or value < 0 else str(value)

@@ -93,7 +93,7 @@ def summarise_table(backbone: str, table: TableNeighbours, selection: Selection)
         units=len(real.col_index),
         dead=len(real.col_index) - live_cols,
         best_buddies=buddies,
-        null_best_buddies=0 if table.null is None else len(mutual(table.null, 1, 1)),
+        null_best_buddies=-1 if table.null is None else len(mutual(table.null, 1, 1)),
         share=buddies / smaller if smaller else float("nan"),
         threshold=limit,
         above_null=above,

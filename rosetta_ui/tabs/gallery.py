@@ -90,7 +90,7 @@ class Gallery:
             "rows": present.neuron_rows(found, index),
             "images": self._engine.images(result),
             "threshold": present.number(summary.threshold),
-            "null_rosetta": summary.null_rosetta,
+            "null_rosetta": present.count(summary.null_rosetta),
             "partial": summary.partial,
         }
 

@@ -115,6 +115,11 @@ def number(value: float, digits: int = 4) -> float | None:
     return round(float(value), digits) if math.isfinite(value) else None
 
 
+def count(value: int) -> int | None:
+    """A count, None where it is negative: there is no null to count in."""
+    return value if value >= 0 else None
+
+
 def result_json(info: ResultInfo) -> Json:
     """One line of the history."""
     request = info.request
@@ -193,7 +198,7 @@ def summary_json(summary: MatchSummary) -> Json:
         "seed": request.seed,
         "rosetta": summary.rosetta,
         "rosetta_above_null": summary.rosetta_above_null,
-        "null_rosetta": summary.null_rosetta,
+        "null_rosetta": count(summary.null_rosetta),
         "threshold": number(summary.threshold),
         "seconds": number(summary.seconds, 1),
         "rate": number(summary.images_per_second, 2),
@@ -205,7 +210,7 @@ def summary_json(summary: MatchSummary) -> Json:
                 "units": table.units,
                 "dead": table.dead,
                 "best_buddies": table.best_buddies,
-                "null_best_buddies": table.null_best_buddies,
+                "null_best_buddies": count(table.null_best_buddies),
                 "share": number(table.share),
                 "threshold": number(table.threshold),
                 "above_null": number(table.above_null),

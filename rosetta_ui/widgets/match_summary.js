@@ -41,7 +41,7 @@ function draw() {
   const live = summary.anchor_units - summary.anchor_dead;
   inside.replaceChildren(
     h("div.facts", {},
-      fact(format.count(summary.rosetta), [term("Rosetta Neuron", "Rosetta Neurons"), `, ${format.count(summary.null_rosetta)} by chance`], true),
+      fact(format.count(summary.rosetta), [term("Rosetta Neuron", "Rosetta Neurons"), summary.null_rosetta === null ? ", no null" : `, ${format.count(summary.null_rosetta)} by chance`], true),
       fact(share === null ? "–" : format.share(share), [term("above the null"), `: ${format.count(summary.rosetta_above_null)} of them`]),
       fact(format.count(live), [`live units in ${summary.anchor}`, summary.anchor_dead ? `, ${summary.anchor_dead} dead` : ""]),
       fact(format.count(summary.images), `images, seed ${summary.seed}${summary.partial ? ", so far" : ""}`),

@@ -187,7 +187,7 @@
 
   const format = {
     r: (value) => (value === null || value === undefined ? "–" : value.toFixed(2).replace("-", "−")),
-    count: (value) => Math.round(value).toLocaleString("en"),
+    count: (value) => (value === null ? "–" : Math.round(value).toLocaleString("en")),
     share: (value) => (value === null ? "–" : `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`),
     bytes(value) {
       const units = ["B", "kB", "MB", "GB", "TB"];
