@@ -124,6 +124,7 @@ def fit_state(
         lambda: state,
         lambda: stripped,
         lambda: _renamed(stripped, _TORCHVISION_VIT),
+        lambda: _timm_filter(state, net),
         lambda: _timm_filter(stripped, net),
     ]
     best: tuple[int, Mapping[str, Tensor]] | None = None
@@ -212,7 +213,10 @@ def _renamed(state: Mapping[str, Tensor], rules: Sequence[tuple[str, str]]) -> d
 
 
 def _timm_filter(state: Mapping[str, Tensor], net: nn.Module) -> Mapping[str, Tensor]:
-    """Use timm's own conversion of the architecture's original release, where it has one."""
+    """Use timm's own conversion of the architecture's original release, where it has one.
+
+    It also says what of that release is no part of the image network (CLIP's text tower).
+    """
     convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
     if convert is None:
         return state
