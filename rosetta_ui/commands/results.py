@@ -180,8 +180,8 @@ def bundle(
     result: Result,
     out: Annotated[Path, typer.Option(help="Folder to make, such as assets/dictionaries/faces.")],
     k: K = 5,
-    images: Annotated[int, typer.Option(help="Pictures and maps to keep.")] = 32,
-    neurons: Annotated[int, typer.Option(help="Neurons of each score whose maps are kept.")] = 150,
+    images: Annotated[int, typer.Option(help="Pictures and maps to keep.")] = 24,
+    neurons: Annotated[int, typer.Option(help="Neurons of each score whose maps are kept.")] = 120,
     preview_quality: Annotated[int, typer.Option(help="Of the pictures, 1 to 100.")] = 80,
     view_quality: Annotated[int, typer.Option(help="Of the maps, 1 to 100.")] = 70,
     snapshots: Annotated[bool, typer.Option(help="Keep what convergence is told from.")] = False,
@@ -207,17 +207,13 @@ def bundle(
 
 
 def neurons_to_show(folder: ResultFolder, k: int, most: int) -> list[RosettaNeuron]:
-    """The best neurons of every kept score under the published and the mutual rule."""
-    shown: dict[Unit, RosettaNeuron] = {}
-    listed: list[RosettaNeuron] = []
+    """The best neurons of every kept score: `most` of the published rule, half as many mutual."""
+    shown: list[RosettaNeuron] = []
     for score in folder.record.tables[0].kept:
-        for rule in ("published", "mutual"):
+        for rule, count in (("published", most), ("mutual", -(-most // 2))):
             chosen = Selection(cast(RuleName, rule), k, score)
-            for neuron in answers.neurons(folder, chosen)[:most]:
-                if shown.get(neuron.anchor) != neuron:
-                    shown[neuron.anchor] = neuron
-                    listed.append(neuron)
-    return listed
+            shown += answers.neurons(folder, chosen)[:count]
+    return shown
 
 
 @cache_app.command("ls")

@@ -123,7 +123,7 @@ class Packing:
     """
 
     k: int = 5
-    images: int = 32
+    images: int = 24
     preview_quality: int = 80
     view_quality: int = 70
     snapshots: bool = False
