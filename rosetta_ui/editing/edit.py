@@ -1,0 +1,217 @@
+"""An edit as a problem for `optimise.descend`: move the latent until the chosen maps move.
+
+Knows a generator, the chosen units with their statistics, and what is asked; knows no page, no
+backbone and no file. The forward pass ends after the last layer that holds a chosen unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rosetta_ui.editing.latents import Prior
+from rosetta_ui.editing.losses import ChosenUnits, correlation
+from rosetta_ui.editing.targets import affine_of, paste, scale, warp
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.models.generator import Generator
+from rosetta_ui.probing.taps import tap
+from rosetta_ui.types import Edit, LayerSpec, Paste, Scale, Space
+
+Maps = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one layer's chosen maps should become.
+
+    Attributes:
+        maps: [n, units, H, W], standardised.
+        mask: [H, W] of 0 and 1; cells whose source lies outside the frame do not count, so that the
+            generator is free to draw what comes in there.
+        strength: compare values rather than shapes: correlation cannot see a map's strength.
+    """
+
+    maps: Tensor
+    mask: Tensor
+    strength: bool = False
+
+    def loss(self, maps: Tensor) -> Tensor:
+        """[n, units]: −correlation, or the squared difference in deviations."""
+        got, wanted = maps * self.mask, self.maps * self.mask
+        if self.strength:
+            return (got - wanted).square().sum((-2, -1)) / self.mask.sum().clamp_min(1)
+        return -correlation(got, wanted)
+
+
+def targets_of(
+    maps: Maps, edits: Sequence[Edit], *, lowest: Maps | None = None, source: Maps | None = None
+) -> dict[str, Target]:
+    """The targets of some edits, applied in order to the generator's own maps.
+
+    Args:
+        maps: layer → [n, units, H, W], standardised, of the starting picture.
+        edits: one or more.
+        lowest: layer → [units], lowest standardised value; needed by `Scale`.
+        source: layer → [n, units, H, W] of the picture that `Paste` copies from.
+
+    Raises:
+        BadRequestError: no edit, an impossible one, or a `Paste` without a source.
+    """
+    if not edits:
+        raise BadRequestError("No edit was asked for.", "Drag, zoom, or choose a region.")
+    return {
+        name: _target(
+            each, edits, None if lowest is None else lowest[name], source and source[name]
+        )
+        for name, each in maps.items()
+    }
+
+
+def _target(
+    maps: Tensor, edits: Sequence[Edit], lowest: Tensor | None, source: Tensor | None
+) -> Target:
+    size = (maps.shape[-2], maps.shape[-1])
+    seen = torch.ones(1, *size, dtype=maps.dtype, device=maps.device)
+    strength = False
+    for edit in edits:
+        if isinstance(edit, Scale):
+            low = maps.amin((0, 2, 3)) if lowest is None else lowest.to(maps)
+            maps, strength = torch.stack([scale(each, low, edit) for each in maps]), True
+        elif isinstance(edit, Paste):
+            if source is None:
+                raise BadRequestError("There is no picture to copy from.", "Choose a source.")
+            maps = torch.stack([paste(a, b, edit) for a, b in zip(maps, source, strict=True)])
+        else:
+            maps = warp(maps, affine_of(edit))
+            seen = warp(seen, affine_of(edit))
+    # A cell counts when its whole bilinear source is inside; 1e-4 for float32's rounding.
+    return Target(maps, (seen[0] > 1 - 1e-4).to(maps.dtype), strength)
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """What is optimised, and how it becomes latents.
+
+    z moves on the sphere of its own norm: natural z of d entries have a mean square within
+    √(2/d) of 1, and free descent leaves that shell (mean square 1.5 after 200 steps of a 12 % shift
+    on the DCGAN, against 1.15 for the 86th percentile), while on it the same edit is as good.
+    w and w+ move in natural deviations along the eigenvectors of natural w (`Prior`), so that a
+    pull to the start is a pull to natural w.
+
+    Attributes:
+        space: z, w or w+.
+        start: [n, ...] latents.
+        prior: of w at the ψ in use; unused for z.
+    """
+
+    space: Space
+    start: Tensor
+    prior: Prior | None = None
+
+    def origin(self) -> Tensor:
+        """Coordinates of the start."""
+        return self.start.clone() if self.space == "z" else torch.zeros_like(self.start)
+
+    def latents(self, at: Tensor) -> Tensor:
+        """Coordinates → latents [n, ...], differentiably."""
+        if self.space == "z":
+            norm = self.start.norm(dim=1, keepdim=True)
+            return at * (norm / at.norm(dim=1, keepdim=True).clamp_min(1e-12))
+        if self.prior is None:
+            raise ValueError(f"coordinates in {self.space} need a prior")
+        return self.start + (at * self.prior.deviation) @ self.prior.basis.T
+
+    def step_size(self, at: Tensor) -> Tensor:
+        """Mean squared step from the start, in natural deviations: [n]."""
+        step = self.latents(at) - self.start if self.space == "z" else at
+        return step.square().flatten(1).mean(1)
+
+
+class EditProblem:
+    """Loss terms of an edit, for `descend`.
+
+    Args:
+        generator: draws.
+        chosen: the units whose maps are asked for.
+        targets: layer → target, from `targets_of`.
+        coordinates: what is optimised.
+        class_index: for class-conditional generators.
+        psi: truncation that applies to z.
+        pull: weight of the mean squared step in natural deviations.
+        check: called after every tapped layer; raises `Cancelled` to stop.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        chosen: ChosenUnits,
+        targets: Mapping[str, Target],
+        coordinates: Coordinates,
+        *,
+        class_index: int | None = None,
+        psi: float = 1.0,
+        pull: float = 0.0,
+        check: Callable[[LayerSpec], None] | None = None,
+    ) -> None:
+        self._generator = generator
+        self._chosen = chosen
+        self._targets = targets
+        self.coordinates = coordinates
+        self._class = class_index
+        self._psi = psi
+        self._pull = pull
+        self._check = check
+
+    def __call__(self, at: Tensor, step: int) -> dict[str, Tensor]:
+        """Name → loss term [n] at some coordinates."""
+        del step
+        maps = self.maps(self.coordinates.latents(at))
+        each = torch.cat([self._targets[n].loss(m) for n, m in maps.items()], dim=1)
+        terms = {"maps": each.mean(1)}
+        if self._pull:
+            terms["pull"] = self._pull * self.coordinates.step_size(at)
+        return terms
+
+    def maps(self, latents: Tensor) -> dict[str, Tensor]:
+        """The chosen units' standardised maps at some latents: layer → [n, units, H, W]."""
+        return chosen_maps(
+            self._generator,
+            self._chosen,
+            latents,
+            self.coordinates.space,
+            class_index=self._class,
+            psi=self._psi,
+            check=self._check,
+        )
+
+
+def chosen_maps(
+    generator: Generator,
+    chosen: ChosenUnits,
+    latents: Tensor,
+    space: Space,
+    *,
+    class_index: int | None = None,
+    psi: float = 1.0,
+    check: Callable[[LayerSpec], None] | None = None,
+) -> dict[str, Tensor]:
+    """Chosen units' standardised maps, from a forward pass that ends after their last layer.
+
+    Args:
+        generator: draws.
+        chosen: units.
+        latents: [n, ...] in `space`.
+        space: z, w or w+.
+        class_index: for class-conditional generators.
+        psi: truncation that applies to z.
+        check: called after every tapped layer; may raise.
+
+    Returns:
+        Layer → [n, units, H, W].
+    """
+    with tap(generator.net, chosen.layers, stop=True, on_output=check) as maps:
+        generator.synthesise_from(latents, space, class_index=class_index, psi=psi)
+    return chosen.standardise(maps)
