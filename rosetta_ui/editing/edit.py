@@ -64,7 +64,10 @@ def targets_of(
         raise BadRequestError("No edit was asked for.", "Drag, zoom, or choose a region.")
     return {
         name: _target(
-            each, edits, None if lowest is None else lowest[name], source and source[name]
+            each,
+            edits,
+            None if lowest is None else lowest[name],
+            None if source is None else source[name],
         )
         for name, each in maps.items()
     }
@@ -105,11 +108,15 @@ class Coordinates:
         space: z, w or w+.
         start: [n, ...] latents.
         prior: of w at the ψ in use; unused for z.
+        class_index: for class-conditional generators.
+        psi: truncation that applies to z.
     """
 
     space: Space
     start: Tensor
     prior: Prior | None = None
+    class_index: int | None = None
+    psi: float = 1.0
 
     def origin(self) -> Tensor:
         """Coordinates of the start."""
@@ -138,8 +145,6 @@ class EditProblem:
         chosen: the units whose maps are asked for.
         targets: layer → target, from `targets_of`.
         coordinates: what is optimised.
-        class_index: for class-conditional generators.
-        psi: truncation that applies to z.
         pull: weight of the mean squared step in natural deviations.
         check: called after every tapped layer; raises `Cancelled` to stop.
     """
@@ -151,8 +156,6 @@ class EditProblem:
         targets: Mapping[str, Target],
         coordinates: Coordinates,
         *,
-        class_index: int | None = None,
-        psi: float = 1.0,
         pull: float = 0.0,
         check: Callable[[LayerSpec], None] | None = None,
     ) -> None:
@@ -160,8 +163,6 @@ class EditProblem:
         self._chosen = chosen
         self._targets = targets
         self.coordinates = coordinates
-        self._class = class_index
-        self._psi = psi
         self._pull = pull
         self._check = check
 
@@ -180,10 +181,8 @@ class EditProblem:
         return chosen_maps(
             self._generator,
             self._chosen,
+            self.coordinates,
             latents,
-            self.coordinates.space,
-            class_index=self._class,
-            psi=self._psi,
             check=self._check,
         )
 
@@ -191,11 +190,9 @@ class EditProblem:
 def chosen_maps(
     generator: Generator,
     chosen: ChosenUnits,
-    latents: Tensor,
-    space: Space,
+    where: Coordinates,
+    latents: Tensor | None = None,
     *,
-    class_index: int | None = None,
-    psi: float = 1.0,
     check: Callable[[LayerSpec], None] | None = None,
 ) -> dict[str, Tensor]:
     """Chosen units' standardised maps, from a forward pass that ends after their last layer.
@@ -203,15 +200,18 @@ def chosen_maps(
     Args:
         generator: draws.
         chosen: units.
-        latents: [n, ...] in `space`.
-        space: z, w or w+.
-        class_index: for class-conditional generators.
-        psi: truncation that applies to z.
+        where: the space, class and ψ.
+        latents: [n, ...] in that space; None takes the start.
         check: called after every tapped layer; may raise.
 
     Returns:
         Layer → [n, units, H, W].
     """
     with tap(generator.net, chosen.layers, stop=True, on_output=check) as maps:
-        generator.synthesise_from(latents, space, class_index=class_index, psi=psi)
+        generator.synthesise_from(
+            where.start if latents is None else latents,
+            where.space,
+            class_index=where.class_index,
+            psi=where.psi,
+        )
     return chosen.standardise(maps)
