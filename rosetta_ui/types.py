@@ -463,7 +463,13 @@ class BackboneSummary:
 
 @dataclass(frozen=True)
 class MatchSummary:
-    """What a person reads first about a result."""
+    """What a person reads first about a result.
+
+    Attributes:
+        rosetta, null_rosetta: neurons that the rule finds; with shuffled images (-1: no null).
+        rosetta_above_null, null_rosetta_above: those of each above the threshold.
+        threshold: (1 - q) quantile of the anchors' nulls as Rosetta Neurons.
+    """
 
     result: str
     request: MatchRequest
@@ -481,6 +487,7 @@ class MatchSummary:
     peak_bytes: int
     created: float
     partial: bool = False
+    null_rosetta_above: int = -1
 
 
 @dataclass(frozen=True)

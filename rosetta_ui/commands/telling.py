@@ -14,13 +14,14 @@ def headline(folder: ResultFolder, chosen: Selection) -> str:
     """What was matched and how neurons are chosen, in three lines."""
     said = answers.summary(folder, "", chosen)
     null = "no null" if said.null_rosetta < 0 else f"{said.null_rosetta} with shuffled images"
+    beside = "" if said.null_rosetta < 0 else f"; {said.null_rosetta_above} of the shuffled ones"
     part = " (stopped early)" if said.partial else ""
     return (
         f"{folder.record.title}{part}\n"
         f"rule {chosen.rule}, K {chosen.k}, score {chosen.score}: "
         f"{said.rosetta} Rosetta Neurons of {said.anchor_units:,} units ({null})\n"
         f"{said.rosetta_above_null} above the null's threshold of {number(said.threshold)} "
-        f"(q {chosen.q:g})"
+        f"(q {chosen.q:g}{beside})"
     )
 
 

@@ -155,6 +155,9 @@ def summary(folder: ResultFolder, result: str, selection: Selection) -> MatchSum
     anchors = folder.index(folder.anchor)
     found = intersect(kept, every, anchors, folder.indexes(), cross)
     null_count = count_in_null(kept, every, cross)
+    null_above = None
+    if null_count is not None:
+        null_above = count_in_null(kept, replace(selection, above_null=True), cross)
     timings = folder.record.run.timings
     return MatchSummary(
         result=result,
@@ -173,6 +176,7 @@ def summary(folder: ResultFolder, result: str, selection: Selection) -> MatchSum
         peak_bytes=int(timings.get("peak_bytes", 0)),
         created=folder.record.created,
         partial=folder.record.run.partial,
+        null_rosetta_above=-1 if null_above is None else null_above,
     )
 
 

@@ -78,7 +78,8 @@ def test_the_summary_counts_what_the_lists_show(folder: ResultFolder) -> None:
         found = answers.neurons(folder, chosen)
         assert said.rosetta == len(found)
         assert said.rosetta_above_null == sum(neuron.above_null for neuron in found)
-        assert said.null_rosetta >= 0
+        assert said.null_rosetta >= said.null_rosetta_above >= 0
+        assert said.null_rosetta_above <= 1, "q allows 5 % of the 11 live anchors"
         strict = answers.summary(folder, "id", Selection(rule=rule, k=3, above_null=True))
         assert strict.rosetta == said.rosetta
     assert (said.result, said.anchor_model, said.anchor_units) == ("id", ANCHOR, 12)
