@@ -14,6 +14,7 @@ import timm
 from torch import nn
 
 from rosetta_ui.errors import WeightsUnavailableError
+from rosetta_ui.models.hub_cache import in_hub_cache
 from rosetta_ui.types import ModelCard
 
 _LOG = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ def create_from_hub(
     from huggingface_hub.errors import HfHubHTTPError
 
     name = str(card.options["model"])
-    if not _cached(card, cache_dir) and not _reachable():
+    downloaded = card.source is not None and in_hub_cache(card.source, cache_dir)
+    if not downloaded and not _reachable():
         raise _unavailable(card, "there is no network")
     try:
         return timm.create_model(name, pretrained=True, cache_dir=cache_dir, **options).eval()
@@ -59,17 +61,6 @@ def _unavailable(card: ModelCard, reason: str) -> WeightsUnavailableError:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def _cached(card: ModelCard, cache_dir: Path | None) -> bool:
-    """Whether the hub's cache on this machine has anything of this model."""
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    source = card.source
-    hub_id = urlsplit(source.origin).path.strip("/") if source is not None else ""
-    root = Path(cache_dir or constants.HF_HUB_CACHE)
-    return (root / repo_folder_name(repo_id=hub_id, repo_type="model") / "snapshots").is_dir()
 
 
 def _reachable() -> bool:

@@ -91,7 +91,7 @@ def test_a_refusal_of_the_hub_is_passed_on_in_one_sentence(
     def refuse(*_arguments: Any, **_options: Any) -> Any:
         raise PermissionError("403: access to this model is restricted.\nLog in first.")
 
-    monkeypatch.setattr(timm_hub, "_cached", lambda *_: True)
+    monkeypatch.setattr(timm_hub, "in_hub_cache", lambda *_: True)
     monkeypatch.setattr(timm, "create_model", refuse)
     with pytest.raises(WeightsUnavailableError, match="downloaded: 403: access to this model"):
         create_from_hub(_hub_card(), {})
