@@ -53,8 +53,12 @@ def tables(folder: ResultFolder, score: ScoreName) -> dict[str, TableNeighbours]
 
 
 def cross_tables(folder: ResultFolder, score: ScoreName) -> dict[tuple[str, str], TableNeighbours]:
-    """(backbone, backbone) → the kept neighbours of their table, where there are any."""
-    return {names: table_of(folder, *names, score) for names in folder.cross_tables()}
+    """(backbone, backbone) → the kept neighbours of their table, where it has this score."""
+    return {
+        (table.rows, table.cols): table_of(folder, table.rows, table.cols, score)
+        for table in folder.record.tables
+        if table.rows != folder.anchor and score in table.kept
+    }
 
 
 def table_of(folder: ResultFolder, rows: str, cols: str, score: ScoreName) -> TableNeighbours:

@@ -147,10 +147,6 @@ class ResultFolder:
             )
         return table
 
-    def cross_tables(self) -> list[tuple[str, str]]:
-        """The pairs of backbones whose tables with each other are kept."""
-        return [names for names in self._tables if names[0] != self.anchor]
-
     def neighbours(
         self, rows: str, cols: str, score: ScoreName, which: Which = "real"
     ) -> dict[str, NDArray[Any]] | None:

@@ -10,8 +10,11 @@
     views-<model>.safetensors          uint8 maps of matched units on some images
     previews.webp                      pictures, 64 a sheet (previews-1.webp, ... hold the rest)
 
-Tables, views and previews may be missing: the bundled dictionary keeps neighbours and views only.
-Nothing here is ever unpickled; opening a result needs no torch.
+Two backbones share a table named `<rows>+<columns>`; names are percent-encoded. Whole tables, views
+and previews may be missing: a packed dictionary keeps `.safetensors.xz` files of few neighbours and
+some views instead, and a NOTICE.txt with the models' terms. A person's own title lies in
+`title.json`, and an empty file `saved` marks what a person saved. Nothing here is ever unpickled;
+opening a result needs no torch. Questions are answered by `rosetta_ui.matching.answers`.
 """
 
 from __future__ import annotations

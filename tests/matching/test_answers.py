@@ -11,9 +11,16 @@ import pytest
 
 from rosetta_ui.errors import BadRequestError, UnknownModelError
 from rosetta_ui.matching import answers
-from rosetta_ui.store.results import ResultFolder
-from rosetta_ui.types import RULES, Selection, Unit
-from tests.store.synthetic import ANCHOR, BACKBONES, Planted, planted, write_planted
+from rosetta_ui.store.results import ModelRecord, ResultFolder, ResultWriter, RunFacts
+from rosetta_ui.types import RULES, MatchRequest, Selection, Unit
+from tests.store.synthetic import (
+    ANCHOR,
+    BACKBONES,
+    Planted,
+    add_table,
+    planted,
+    write_planted,
+)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +146,21 @@ def test_asking_for_what_is_not_there_says_so(tmp_path: Path, match: Planted) ->
         answers.neurons(poor, Selection(score="centred"))
     with pytest.raises(BadRequestError, match="keeps the 5 nearest"):
         answers.neurons(poor, Selection(k=9))
+
+
+def test_a_score_that_only_the_anchors_tables_have_still_has_a_report(match, tmp_path) -> None:
+    models = [ModelRecord(name, "backbone", "", specs) for name, specs in match.layers.items()]
+    writer = ResultWriter(tmp_path / "out", MatchRequest(score="published"), models)
+    for name in BACKBONES:
+        add_table(writer, match, ANCHOR, name, "published", 5)
+    add_table(writer, match, *BACKBONES, "pearson", 5)
+    folder = answers.finish_result(writer, RunFacts())
+    chosen = Selection(score="published")
+    assert answers.report(folder, chosen)["matrix"]["counts"][1][2] is None
+    assert len(answers.neurons(folder, chosen)) >= 8
+    assert folder.record.run.summary["selection"]["score"] == "published"
+    with pytest.raises(BadRequestError, match="needs the table of"):
+        answers.neurons(folder, Selection(rule="clique", score="published"))
 
 
 def test_the_same_folder_gives_the_same_answers_twice(folder: ResultFolder) -> None:
