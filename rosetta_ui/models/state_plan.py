@@ -63,7 +63,9 @@ def follow(
     sources = dict.fromkeys(key for _, keys in plan.values() for key in keys)
     take(state, [*sources, *(k for k in ignored if k in state and k not in sources)], title)
     return {
-        name: function(*(_plain(state[key]) for key in keys)).to(torch.float32).clone().contiguous()
+        name: function(*(_plain(state[key]) for key in keys))
+        .to(torch.float32)
+        .clone(memory_format=torch.contiguous_format)
         for name, (function, keys) in plan.items()
     }
 

@@ -98,7 +98,8 @@ class ModulatedConv(Prepared):
         bias: bool = False,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(channels[1], channels[0], kernel, kernel))
+        outer = channels if self.transposed else channels[::-1]
+        self.weight = nn.Parameter(torch.empty(*outer, kernel, kernel))
         self.affine = nn.Linear(w_size, channels[0])
         self.bias = nn.Parameter(torch.empty(channels[1])) if bias else None
         self.padding = padding
@@ -107,6 +108,9 @@ class ModulatedConv(Prepared):
         self.epsilon = _EPSILON
         if demodulate:
             self.register_buffer("gain", torch.empty(()))
+
+    transposed = False
+    """Whether the weight is stored [in, out, …], as a transposed convolution takes it."""
 
     gain: Tensor
     energy: Tensor | None
@@ -118,7 +122,8 @@ class ModulatedConv(Prepared):
         """
         if self.demodulates:
             square = self.gain.square()
-            self.energy = (self.weight.square().sum((2, 3)).t() / square).contiguous()
+            energy = self.weight.detach().square().sum((2, 3)) / square
+            self.energy = energy if self.transposed else energy.t().contiguous()
             self.epsilon = _EPSILON / float(square)
 
     def convolve(self, maps: Tensor) -> Tensor:

@@ -98,7 +98,8 @@ def _rosinality(foreign: ForeignGenerator) -> tuple[Shape, Plan]:
     convs = ["conv1", *(f"convs.{i}" for i in range(n_convs))]
     for i, name in enumerate(convs):
         scale = 1 / math.sqrt(math.prod(shape_of(state, f"{name}.conv.weight", TITLE)[2:]))
-        plan[f"{name}.conv.weight"] = (_without_first(scale), (f"{name}.conv.weight",))
+        turn = _turned if i % 2 else keep
+        plan[f"{name}.conv.weight"] = (_without_first(scale, turn), (f"{name}.conv.weight",))
         _plan_style(plan, f"{name}.conv", f"{name}.conv.modulation", foreign)
         plan[f"{name}.activate.noise"] = (_noise, (f"noises.noise_{i}", f"{name}.noise.weight"))
         plan[f"{name}.activate.bias"] = (scaled(SQRT2), (f"{name}.activate.bias",))
@@ -141,7 +142,7 @@ def _ada(foreign: ForeignGenerator) -> tuple[Shape, Plan]:
         convs[f"convs.{2 * i}"] = f"synthesis.b{side}.conv0"
         convs[f"convs.{2 * i + 1}"] = f"synthesis.b{side}.conv1"
     for i, (ours, theirs) in enumerate(convs.items()):
-        plan[f"{ours}.conv.weight"] = (keep, (f"{theirs}.weight",))
+        plan[f"{ours}.conv.weight"] = (_turned if i % 2 else keep, (f"{theirs}.weight",))
         _plan_style(plan, f"{ours}.conv", f"{theirs}.affine", foreign)
         plan[f"{ours}.activate.noise"] = _ada_noise(foreign, theirs, 4 << (i + 1) // 2)
         plan[f"{ours}.activate.bias"] = (scaled(SQRT2), (f"{theirs}.bias",))
@@ -177,11 +178,18 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     return sum(re.fullmatch(pattern, key) is not None for key in state)
 
 
-def _without_first(scale: float) -> Callable[[Tensor], Tensor]:
+def _turned(weight: Tensor) -> Tensor:
+    """[out, in, …] → [in, out, …]."""
+    return weight.transpose(0, 1)
+
+
+def _without_first(
+    scale: float, turn: Callable[[Tensor], Tensor] = keep
+) -> Callable[[Tensor], Tensor]:
     """A function that drops rosinality's leading axis and scales."""
 
     def drop(weight: Tensor) -> Tensor:
-        return weight[0] * scale
+        return turn(weight[0] * scale)
 
     return drop
 

@@ -83,6 +83,7 @@ class UpConv(ModulatedConv):
         taps: length of the smoothing filter, which sums to two an axis.
     """
 
+    transposed = True
     filter: Tensor
 
     def __init__(self, channels: tuple[int, int], w_size: int, taps: int) -> None:
@@ -92,7 +93,7 @@ class UpConv(ModulatedConv):
 
     def convolve(self, maps: Tensor) -> Tensor:
         """[n, in, h, h] → [n, out, 2h, 2h]."""
-        maps = functional.conv_transpose2d(maps, self.weight.transpose(0, 1), stride=2)
+        maps = functional.conv_transpose2d(maps, self.weight, stride=2)
         # A square filter in one pass: on two cores faster than two passes of one axis, because
         # four taps are too few to pay for a second round trip through memory.
         return resample(maps, torch.outer(self.filter, self.filter), up=1, down=1, pad=self.pad)
