@@ -1,0 +1,34 @@
+"""`python -m rosetta_ui bench …`: the ratios that the README quotes, measured on this machine.
+
+Exposes `app`. Each command runs one module of `rosetta_ui.benchmark`, which is imported only then.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Measure this machine: ratios, errors, memory.", no_args_is_help=True)
+
+Quick = Annotated[bool, typer.Option("--quick", help="At most five minutes.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write the rows as JSON.", show_default=False)
+]
+
+
+@app.command("match")
+def bench_match(quick: Quick = False, json_file: JsonFile = None) -> None:
+    """Compare matching with the published algorithm: correlation, end to end, memory, errors."""
+    from rosetta_ui.benchmark.matching import run
+
+    run(quick, json_file)
+
+
+@app.command("generators")
+def bench_generators(quick: Quick = False, json_file: JsonFile = None) -> None:
+    """Compare the generators with plain implementations, forward and backward."""
+    from rosetta_ui.benchmark.generators import run
+
+    run(quick, json_file)
