@@ -24,6 +24,7 @@ from rosetta_ui.types import (
     MatchSummary,
     ResultInfo,
     RosettaNeuron,
+    ScoreName,
     Selection,
     Unit,
     UnitIndex,
@@ -153,9 +154,12 @@ class Gallery:
         return self._engine.export(present.text_of(asked, "result"), self._selection(asked))
 
     def _selection(self, asked: Asked) -> Selection:
-        result = present.text_of(asked, "result")
-        own = next((i for i in self._engine.results() if i.result == result), None)
-        return present.selection_of(asked, own.request.score if own else Selection().score)
+        score: ScoreName = Selection().score
+        if not present.text_of(asked, "score"):  # only the first question of a page leaves it out
+            result = present.text_of(asked, "result")
+            for info in self._engine.results():
+                score = info.request.score if info.result == result else score
+        return present.selection_of(asked, score)
 
     def _known(self, result: str, selection: Selection) -> Mapping[str, RosettaNeuron]:
         def ask() -> Mapping[str, RosettaNeuron]:

@@ -54,25 +54,26 @@ function unfolded(answer) {
     const nulls = cells.slice(1).map((cell) => cell.null).filter((v) => v !== null);
     return { at, key: cells[0].unit.name, cells, concept, above, score: Math.min(...scores),
       null: nulls.length ? Math.min(...nulls) : null,
-      text: cells.map((cell) => cell.unit.name).join(" ").toLowerCase() };
+      text: cells.map(({ unit: u }) => `${u.name} ${u.size[0]}x${u.size[1]}`).join(" ").toLowerCase() };
   });
   return { ...answer, rows, byKey: new Map(rows.map((row) => [row.key, row])) };
 }
+
+const layerOf = (unit) => `${unit.model}/${unit.layer}`;
 
 /** Fill the lists of layers and concepts with what this result has. */
 function describe(gallery) {
   const state = get("state");
   check("score", gallery.score);
-  const layers = new Map();
+  const layers = new Map(); // model/layer → neurons with a unit there
   const concepts = new Map();
   for (const row of gallery.rows) {
-    const { layer } = row.cells[0].unit;
-    layers.set(layer, (layers.get(layer) ?? 0) + 1);
+    for (const { unit } of row.cells) layers.set(layerOf(unit), (layers.get(layerOf(unit)) ?? 0) + 1);
     if (row.concept >= 0) concepts.set(row.concept, (concepts.get(row.concept) ?? 0) + 1);
   }
-  const order = gallery.models[0].layers.map((l) => l.name).filter((name) => layers.has(name));
-  part("layer").replaceChildren(h("option", { value: "" }, "All layers"),
-    ...order.map((name) => h("option", { value: name }, `${name} (${layers.get(name)})`)));
+  part("layer").replaceChildren(h("option", { value: "" }, "All layers"), ...gallery.models.map((model) =>
+    h("optgroup", { label: model.name }, ...model.layers.map((l) => [`${model.name}/${l.name}`, l.name])
+      .filter(([key]) => layers.has(key)).map(([key, name]) => h("option", { value: key }, `${name} (${layers.get(key)})`)))));
   const largest = [...concepts].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
   part("concept").replaceChildren(h("option", { value: "" }, "All concepts"),
     ...largest.map(([c, n]) => h("option", { value: String(c) }, `Concept ${c + 1} (${n})`)));
@@ -101,7 +102,7 @@ function filter() {
     && (!here || here.has(row.key))
     && (!state.above || row.above)
     && (state.concept === "" || row.concept === Number(state.concept))
-    && (state.layer === "" || row.cells[0].unit.layer === state.layer)
+    && (state.layer === "" || row.cells.some((cell) => layerOf(cell.unit) === state.layer))
     && words.every((word) => row.text.includes(word) || stars[row.key]?.toLowerCase().includes(word)));
   if (here) {
     const mean = (key) => here.get(key).reduce((sum, v) => sum + v, 0);

@@ -222,6 +222,7 @@ function waiting() {
   lines = new Map();
   message.hidden = true;
   table.hidden = false;
+  makeHeads({ models: Array.from({ length: columnCount() - 1 }, () => ({ name: "\u00a0", units: null })) });
   const ghosts = Math.ceil((scroll.clientHeight || 600) / metrics.height);
   body.style.height = "";
   body.replaceChildren(...Array.from({ length: ghosts }, () => {
@@ -235,7 +236,7 @@ function waiting() {
 
 function makeHeads(gallery) {
   const spec = (model) => h("div", { role: "columnheader", title: model.name }, model.name,
-    h("small.r-num", {}, `${format.count(model.units)} units`));
+    h("small.r-num", {}, model.units === null ? "\u00a0" : `${format.count(model.units)} units`));
   heads.replaceChildren(h("div.line", { role: "row", "aria-rowindex": "1" },
     h("div", { role: "columnheader" }, "Neuron", h("small", {}, "weakest r")),
     h("div", { role: "columnheader" }, "Picture", h("small", {}, "generated")),

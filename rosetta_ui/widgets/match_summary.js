@@ -6,6 +6,8 @@ const FIRST = matchMedia("(max-width: 620px)").matches ? 10 : 25; // rows before
 let answer = null;
 let all = false;
 
+element.querySelector(".summary").classList.toggle("waiting", get("state").result !== "");
+
 const ask = latest((payload) => call(server.summary, payload));
 
 async function load() {
@@ -22,6 +24,7 @@ async function load() {
     answer = got;
     all = false;
     draw();
+    element.querySelector(".summary").classList.remove("waiting");
   } catch (error) {
     part("title").textContent = "Result";
     part("open").hidden = true;
