@@ -20,10 +20,12 @@ Values = Mapping[str, Any]
 TASKS = {
     "match": "rosetta_ui.engine.matching_job:run",
     "maps": "rosetta_ui.engine.looking:run",
+    "edit": "rosetta_ui.engine.editing_work:run",
+    "edit-numbers": "rosetta_ui.engine.editing_work:run_numbers",
 }
 """Name → "module:function" of every task; imported on first use, because they import torch."""
 
-SECONDS = {"match": 300, "maps": 30}
+SECONDS = {"match": 300, "maps": 30, "edit": 120, "edit-numbers": 300}
 """How long a Space lends its GPU for one call of each; a match goes on in the next call."""
 
 _benches: dict[str, Workbench] = {}

@@ -19,6 +19,7 @@ from rosetta_ui.engine.adding import adding
 from rosetta_ui.engine.answers import Answers
 from rosetta_ui.engine.copying import check_folder, copy_result
 from rosetta_ui.engine.dispatch import register, unregister
+from rosetta_ui.engine.editing import Editing
 from rosetta_ui.engine.estimates import estimate
 from rosetta_ui.engine.flow import (
     cached_result,
@@ -81,6 +82,7 @@ class Engine:
         self._warming = Warming(self._bench)
         self._views = Views(self._bench, self._token, lambda: not self._warming.loading)
         self._answers = Answers(self._bench.shelf)
+        self.editing = Editing(self._bench, self._token, self.neurons)
 
     # Models
 
@@ -401,6 +403,7 @@ class Engine:
     def close(self) -> None:
         """Stop every job, let each keep what it has, and close the cache."""
         self._warming.stop()
+        self.editing.desk.close_all()
         self._board.close()
         unregister(self._token)
         self._bench.close()

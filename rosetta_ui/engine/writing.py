@@ -84,14 +84,18 @@ def write_result(
     records.sort(key=lambda record: record.name != anchor)
     writer = ResultWriter(bench.store.new_folder(), request, records)
     kept: dict[ScoreName, dict[str, Neighbours]] = {}
+    told_dead: set[tuple[str, ScoreName]] = set()
     for pair, score, tables in _tables(outcome):
         pause()
         yield {"say": f"Writing {pair[0]} × {pair[1]}, {score}."}
         found = _add_table(writer, pair, score, tables, outcome)
         if pair[0] == anchor:
             kept.setdefault(score, {})[pair[1]] = found
-    for name, mask, score in _dead(outcome):
-        writer.add_dead(name, mask, score)
+        # Here and not in a loop of its own: the tables still have what they know of both models.
+        for name, dead in zip(pair, (tables.dead_rows, tables.dead_cols), strict=True):
+            if (name, score) not in told_dead:
+                writer.add_dead(name, dead(score), score)
+                told_dead.add((name, score))
     for name, moments in outcome.moments.items():
         writer.add_stats(name, UnitStats(*moments.finish(), *activations.ranges(name)))
     yield {"say": "Writing pictures and maps."}
@@ -148,17 +152,6 @@ def _row_scores(
         found = block.gather(1, wanted.clamp_min(0)).masked_fill_(wanted < 0, -torch.inf)
         out[rows] = found.float().cpu().numpy()
     return out
-
-
-def _dead(outcome: MatchOutcome) -> Iterator[tuple[str, NDArray[np.bool_], ScoreName]]:
-    """Every model's dead units under each score, once."""
-    told: set[tuple[str, ScoreName]] = set()
-    for (rows, cols), score, tables in _tables(outcome):
-        if (rows, score) not in told:
-            yield rows, tables.dead_rows(score), score
-        if (cols, score) not in told:
-            yield cols, tables.dead_cols(score), score
-        told |= {(rows, score), (cols, score)}
 
 
 def _record(bench: Workbench, name: str, layers: Sequence[LayerSpec]) -> ModelRecord:

@@ -20,6 +20,11 @@ SIDE = 64
 4,096 positions an image are read: passes over a 512 px layer would cost more than they tell."""
 
 
+_PIECE = 1 << 18
+"""Values that are looked at together: 1 MiB stays in a core's cache over the nine passes (8.9 ms
+against 16.8 for a ViT layer of 8 images)."""
+
+
 class UnitMoments:
     """Adds up the moments of one model's units.
 
@@ -85,7 +90,14 @@ class UnitMoments:
 def _moments(maps: Tensor) -> Tensor:
     """[n, c, h, w] → [5, c] float64: count, mean, and power sums about the mean."""
     step_y, step_x = (-(-side // SIDE) for side in maps.shape[-2:])
-    values = maps[:, :, ::step_y, ::step_x].float()
+    thinned = maps[:, :, ::step_y, ::step_x]
+    per_channel = thinned.numel() // thinned.shape[1]
+    channels = max(_PIECE // per_channel, 1)
+    pieces = thinned.split(channels, 1)
+    return torch.cat([_piece_moments(piece.float().contiguous()) for piece in pieces], 1)
+
+
+def _piece_moments(values: Tensor) -> Tensor:
     count = values.shape[0] * values.shape[2] * values.shape[3]
     # One float32 sum a row of the map, then float64: exact enough, and 15 times faster than
     # `mean(dtype=float64)`.
