@@ -125,7 +125,7 @@ def _table(value: Any) -> Tensor:
 
 
 def _stats(value: Any, name: str) -> tuple[LayerStats, ...]:
-    if not isinstance(value, list | tuple) or not value:
+    if not isinstance(value, list | tuple):
         raise StoreError(f"'{name}' holds {_told(value)}, not a list of layers.")
     return tuple(_layer(item, f"Layer {at} of '{name}'") for at, item in enumerate(value))
 

@@ -272,6 +272,6 @@ def _passing(
 def _need_null(tables: Iterable[TableNeighbours]) -> None:
     if any(table.null is None for table in tables):
         raise BadRequestError(
-            "This result has no null: fewer than 2 images were matched.",
+            "This result has no null: it was imported, or of fewer than 2 images.",
             "Match more images, or do not ask for matches above the null only.",
         )
