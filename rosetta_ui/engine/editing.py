@@ -1,0 +1,325 @@
+"""Editing as the façade offers it: pictures, edits as iterators of frames, pages, recipes.
+
+Imports no torch: what needs it goes through `dispatch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetta_ui.editing.recipe import checked_settings, recipe_json, recipe_state, request_of
+from rosetta_ui.engine.dispatch import dispatch
+from rosetta_ui.engine.editing_desk import EditDesk, label_of
+from rosetta_ui.engine.jobs import Cancel, JobHandle
+from rosetta_ui.engine.workbench import Workbench
+from rosetta_ui.errors import BadRequestError, EmptyMatchError, WeightsUnavailableError
+from rosetta_ui.types import (
+    EditEntry,
+    EditFrame,
+    EditNumbers,
+    EditProgress,
+    EditRequest,
+    EditStep,
+    EditView,
+    Latents,
+    Paste,
+    PictureState,
+    RosettaNeuron,
+    Selection,
+    Trying,
+    Unit,
+    UnitChoice,
+)
+
+Neurons = Callable[[str, Selection], list[RosettaNeuron]]
+
+
+class Editing:
+    """Everything about edits.
+
+    Args:
+        bench: models, cache and the device's lock.
+        token: of the bench, for `dispatch`.
+        neurons: the neurons of a result under a selection.
+    """
+
+    def __init__(self, bench: Workbench, token: str, neurons: Neurons) -> None:
+        self._bench = bench
+        self._token = token
+        self._neurons = neurons
+        self.desk = EditDesk(bench, token)
+
+    # Without a page: the command line and other programs
+
+    def start_picture(
+        self, generator: str, seed: int, class_index: int | None = None, psi: float | None = None
+    ) -> tuple[PictureState, NDArray[np.uint8]]:
+        """Draw the first picture of a seed: its state and HWC uint8.
+
+        Raises:
+            BadRequestError: a seed or class that does not exist.
+            WeightsUnavailableError: the generator's weights are not here.
+        """
+        self._ready(generator)
+        if not 0 <= seed < 2**31:
+            raise BadRequestError(f"The seed is {seed}.", f"Give a number from 0 to {2**31 - 1}.")
+        values = {"generator": generator, "seed": seed, "class_index": class_index, "psi": psi}
+        (frame,) = self._hold({"what": "first", **values})
+        if frame.state is None or frame.picture is None:
+            raise ValueError("a first picture has a state")
+        return frame.state, frame.picture
+
+    def draw(self, state: PictureState) -> NDArray[np.uint8]:
+        """The picture of a state: HWC uint8.
+
+        Raises:
+            BadRequestError: its latents are not this generator's.
+        """
+        self._ready(state.generator)
+        (frame,) = self._hold({"what": "draw", "state": state})
+        if frame.picture is None:
+            raise ValueError("a drawn state has a picture")
+        return frame.picture
+
+    def edit(
+        self, state: PictureState, request: EditRequest, cancel: Cancel | None = None
+    ) -> Iterator[EditFrame]:
+        """Edit a picture; frames as it runs, the last with the state.
+
+        Args:
+            state: where it begins.
+            request: what is asked.
+            cancel: set it to stop; `Cancelled` is raised inside the forward pass.
+
+        Raises:
+            BadRequestError: an impossible edit, or no unit.
+            OptimisationDivergedError: the loss is not finite; the last picture stays good.
+        """
+        step = self.step(state, request)
+        yield from self._hold({"what": "edit", "state": state, "step": step}, cancel)
+
+    def replay(self, state: PictureState, cancel: Cancel | None = None) -> Iterator[EditFrame]:
+        """Make every edit of a state again from its start; the last frame has the state.
+
+        On the same machine the latent is the same to the last bit.
+        """
+        self._ready(state.generator)
+        yield from self._hold({"what": "replay", "state": state}, cancel)
+
+    def numbers(self, before: PictureState, after: PictureState) -> EditNumbers:
+        """The two numbers of the last edit between two states.
+
+        Raises:
+            BadRequestError: nothing was edited.
+        """
+        if not after.steps:
+            raise BadRequestError("Nothing was edited.", "Make an edit first.")
+        with self._bench.lock.hold():
+            *_, last = dispatch("edit-numbers", self._token, {"before": before, "after": after})
+        return last
+
+    def step(self, state: PictureState, request: EditRequest) -> EditStep:
+        """What a request means for a picture: units, settings and source are all named.
+
+        Raises:
+            BadRequestError: nothing is asked for, or no unit is chosen.
+        """
+        from rosetta_ui.editing.setup import usual_settings
+
+        if not request.edits:
+            raise BadRequestError("No edit was asked for.", "Drag, zoom, or choose a region.")
+        units = self.units(state, request.choice)
+        card = self._bench.registry.card(state.generator, "generator")
+        source = None
+        if request.source_seed is not None and any(isinstance(e, Paste) for e in request.edits):
+            source, _ = self.start_picture(
+                state.generator, request.source_seed, state.class_index, state.psi
+            )
+        settings = usual_settings(card)
+        if state.latents.space != "z":
+            settings = replace(settings, space=state.latents.space)
+        given = {k: v for k, v in asdict(request.trying or Trying()).items() if v is not None}
+        return EditStep(request.edits, units, checked_settings(replace(settings, **given)), source)
+
+    def units(self, state: PictureState, choice: UnitChoice) -> tuple[Unit, ...]:
+        """The units that a choice means.
+
+        Raises:
+            BadRequestError: none is chosen.
+            EmptyMatchError: the result has no matched unit of this generator that can be moved.
+        """
+        self._ready(state.generator)
+        if choice.kind == "units":
+            if not choice.units:
+                raise BadRequestError("No neuron is chosen.", "Tick at least one.")
+            return choice.units
+        if choice.kind == "active":
+            place = {"x": min(max(choice.x, 0), 1), "y": min(max(choice.y, 0), 1)}
+            (found,) = self._hold({"what": "active", "state": state, **place})
+            return found
+        if choice.kind == "usual":
+            from rosetta_ui.editing.setup import usual_units
+
+            return usual_units(self._bench.models.generator(state.generator).layers)
+        return self._matched(state, choice)
+
+    def _matched(self, state: PictureState, choice: UnitChoice) -> tuple[Unit, ...]:
+        from rosetta_ui.editing.setup import editable
+
+        layers = {s.name for s in editable(self._bench.models.generator(state.generator).layers)}
+        units = tuple(
+            neuron.anchor
+            for neuron in self._neurons(choice.result, Selection(score="centred"))
+            if neuron.anchor.model == state.generator
+            and neuron.anchor.layer in layers
+            and (choice.kind == "matched" or neuron.concept == choice.concept)
+        )
+        if not units:
+            what = f"concept {choice.concept + 1}" if choice.kind == "concept" else "this result"
+            raise EmptyMatchError(
+                f"{what.capitalize()} has no matched neuron of '{state.generator}' to move.",
+                "Choose the generator's own middle layers, or match this generator first.",
+            )
+        return units
+
+    # With a page
+
+    def open(
+        self, generator: str, seed: int, class_index: int | None, psi: float | None, page: str
+    ) -> EditView:
+        """Begin a page's history with a seed's picture; raises what `start_picture` raises.
+
+        Args:
+            generator: its name.
+            seed: of the picture.
+            class_index: for class-conditional generators.
+            psi: truncation; None takes the card's.
+            page: id of a page that is open already, or empty.
+        """
+        state, picture = self.start_picture(generator, seed, class_index, psi)
+        return self.desk.open(EditEntry(f"Seed {seed}", picture, state), page)
+
+    def open_latents(self, generator: str, latents: Latents, page: str = "") -> EditView:
+        """Begin a page's history with a latent, such as an inverted photo's.
+
+        Raises:
+            BadRequestError: the latent is not this generator's.
+        """
+        state = PictureState(generator, -1, latents.psi, latents.class_index, latents, latents)
+        return self.desk.open(EditEntry("Inverted picture", self.draw(state), state), page)
+
+    def ask(self, page: str, request: EditRequest) -> int:
+        """Start an edit of a page's picture; an older one is cancelled.
+
+        Returns:
+            The edit's ticket, as `progress` shows it.
+
+        Raises:
+            BadRequestError: there is no such page, or the edit cannot be asked for.
+        """
+        before = self.desk.current(page)
+        step = self.step(before, request)
+
+        def work(job: str) -> Iterator[EditFrame]:
+            yield from dispatch(
+                "edit", self._token, {"what": "edit", "state": before, "step": step, "job": job}
+            )
+
+        return self.desk.start(page, label_of(step), work, before)
+
+    def load(self, page: str, recipe: Mapping[str, Any]) -> EditView:
+        """Open a recipe in a page: its start, and its end as it was.
+
+        Raises:
+            BadRequestError: it is no recipe, or one of another generator's.
+        """
+        state = recipe_state(recipe)
+        self._ready(state.generator)
+        first = replace(state, latents=state.start, steps=())
+        view = self.desk.open(EditEntry("Start", self.draw(first), first), page)
+        if state.steps:
+            label = label_of(state.steps[-1])
+            if len(state.steps) > 1:
+                label = f"{len(state.steps)} edits, last: {label}"
+            entry = EditEntry(label, self.draw(state), state)
+            return self.desk.add(view.page, entry)
+        return view
+
+    def recipe(self, state: PictureState) -> dict[str, Any]:
+        """A state as JSON values."""
+        card = self._bench.registry.card(state.generator, "generator")
+        return {**recipe_json(state), "weights": self._bench.weights.digest(card)}
+
+    def progress(self, page: str) -> EditProgress:
+        """A snapshot of a page's newest edit."""
+        return self.desk.progress(page)
+
+    def view(self, page: str) -> EditView:
+        """The history of a page."""
+        return self.desk.view(page)
+
+    def go(self, page: str, to: int) -> EditView:
+        """Stand at another state of a page's history."""
+        return self.desk.go(page, to)
+
+    def stop(self, page: str) -> None:
+        """End a page's edit."""
+        self.desk.stop(page)
+
+    def close(self, page: str) -> None:
+        """Forget a page."""
+        self.desk.close(page)
+
+    def read_request(self, data: object) -> EditRequest:
+        """Read a request from JSON values, as the page sends it.
+
+        Raises:
+            BadRequestError: a part is missing or malformed.
+        """
+        return request_of(data)
+
+    def unit_maps(
+        self, page: str, choice: UnitChoice, most: int
+    ) -> tuple[list[Unit], NDArray[np.uint8], int]:
+        """The units of a choice with their maps of a page's picture.
+
+        Args:
+            page: whose picture.
+            choice: which units.
+            most: units to give at most.
+
+        Returns:
+            Units, uint8 [units, 16, 16] (0 is three deviations below the unit's mean, 255 three
+            above), and how many units there are.
+        """
+        state = self.desk.current(page)
+        units = self.units(state, choice)
+        shown = units[:most]
+        (maps,) = self._hold({"what": "maps", "state": state, "units": shown})
+        return list(shown), maps, len(units)
+
+    def _ready(self, generator: str) -> None:
+        card = self._bench.registry.card(generator, "generator")
+        status = self._bench.weights.state(card)
+        if status.state != "ready":
+            raise WeightsUnavailableError(
+                status.detail, status.command and f"Run: {status.command}"
+            )
+
+    def _hold(self, values: Mapping[str, Any], cancel: Cancel | None = None) -> Iterator[Any]:
+        """Do a task while the device is held."""
+        handle = JobHandle(f"edit-{id(values)}", "edit", "steps")
+        if cancel is not None:
+            handle.cancel = cancel
+        job = handle.status.job
+        self._bench.handles[job] = handle
+        try:
+            with self._bench.lock.hold():
+                yield from dispatch("edit", self._token, {**values, "job": job})
+        finally:
+            self._bench.handles.pop(job, None)

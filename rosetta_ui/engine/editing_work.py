@@ -1,0 +1,331 @@
+"""The parts of editing that need the device; called through `dispatch`, or while it is held.
+
+What an edit stands on (statistics, prior, preview head, natural features) is kept in the cache:
+every later edit and every replay then uses the same numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rosetta_ui.editing.judge import judge_cosine, patch_features
+from rosetta_ui.editing.naturalness import Realism
+from rosetta_ui.editing.preview_head import PreviewHead
+from rosetta_ui.editing.session import (
+    EditBench,
+    drawn,
+    edit,
+    replay,
+    start_state,
+)
+from rosetta_ui.editing.setup import EditSetup, editable
+from rosetta_ui.editing.targets import Affine, affine_of
+from rosetta_ui.editing.yardstick import natural_features, realism
+from rosetta_ui.engine.requests import model_key
+from rosetta_ui.engine.workbench import Workbench
+from rosetta_ui.errors import BadRequestError, StoreError
+from rosetta_ui.models.generator import Generator
+from rosetta_ui.probing.memory import out_of_memory
+from rosetta_ui.settings import PROJECT
+from rosetta_ui.store.files import map_npy
+from rosetta_ui.store.keys import digest
+from rosetta_ui.types import (
+    EditFrame,
+    EditNumbers,
+    EditStep,
+    Paste,
+    PictureState,
+    Scale,
+    Unit,
+)
+
+JUDGE = "dinov2-s"
+BUNDLED_YARDSTICKS = PROJECT / "assets" / "yardsticks"
+"""Natural features of the embedded generators: 640 pictures of the slow one take ten minutes."""
+
+GIVE_WAY_SECONDS = 0.25
+"""An edit gives way this often: a match that holds the device between any two of its steps would
+make each wait for a batch of the other."""
+
+ACTIVE_UNITS = 24
+
+
+def run(bench: Workbench, values: Mapping[str, Any]) -> Iterator[Any]:
+    """The task `edit` of `dispatch`.
+
+    Args:
+        bench: has the models; the caller holds the device's lock.
+        values: `what` and what it takes: `first` (generator, seed, class_index, psi), `edit` (job,
+            state, step), `replay` (job, state), `draw` (state), `active` (state, x, y), `prepare`
+            (state).
+
+    Yields:
+        `EditFrame`s; units for `active`; nothing for `prepare`.
+    """
+    yield from _WHAT[values["what"]](bench, values)
+
+
+def edit_bench(bench: Workbench, state: PictureState, check: Callable[[], None]) -> EditBench:
+    """What edits of a state's generator, ψ and class stand on, from the cache or made now."""
+    generator = bench.models.generator(state.generator)
+    setup = _setup(bench, generator, state, check)
+    return EditBench(generator, setup, _head(bench, generator, state, check))
+
+
+def _key(
+    bench: Workbench, generator: Generator, state: PictureState, kind: str, **more: Any
+) -> str:
+    inputs = {
+        "model": model_key(generator.card, bench.weights),
+        "psi": state.psi,
+        "class": state.class_index,
+        **more,
+    }
+    return digest(kind, inputs)
+
+
+def _setup(
+    bench: Workbench, generator: Generator, state: PictureState, check: Callable[[], None]
+) -> EditSetup:
+    key = _key(bench, generator, state, "edit-setup")
+    arrays = bench.store.get(key)
+    if arrays is None:
+        setup = EditSetup.fit(generator, state.psi, state.class_index, check)
+        bench.store.put(key, setup.arrays(), "edit-setup")
+        arrays = setup.arrays()
+    return EditSetup.from_arrays(arrays, generator.device)
+
+
+def _head(
+    bench: Workbench, generator: Generator, state: PictureState, check: Callable[[], None]
+) -> PreviewHead | None:
+    spec = PreviewHead.wanted(generator)
+    if spec is None:
+        return None
+    key = _key(bench, generator, state, "preview-head", layer=spec.name)
+    arrays = bench.store.get(key)
+    if arrays is None:
+        head = PreviewHead.fit(generator, state.psi, state.class_index, check)
+        if head is None:
+            return None
+        bench.store.put(key, head.arrays(), "preview-head")
+        arrays = head.arrays()
+    return PreviewHead.from_arrays(spec.name, arrays, generator.device)
+
+
+def _check(bench: Workbench, values: Mapping[str, Any]) -> Callable[[], None]:
+    handle = bench.handle(str(values.get("job", "")))
+    given = time.monotonic()
+
+    def check() -> None:
+        nonlocal given
+        if handle is not None:
+            handle.cancel.check()
+        if time.monotonic() - given > GIVE_WAY_SECONDS:
+            bench.pause(handle)
+            given = time.monotonic()
+
+    return check
+
+
+def _first(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditFrame]:
+    generator = bench.models.generator(values["generator"])
+    with out_of_memory(generator.device, f"one image of {values['generator']}"):
+        state = start_state(generator, values["seed"], values["class_index"], values["psi"])
+        yield EditFrame(0, 0, 0.0, drawn(generator, state.latents), state=state)
+
+
+def _draw(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditFrame]:
+    state: PictureState = values["state"]
+    generator = bench.models.generator(state.generator)
+    check_fits(generator, state)
+    with out_of_memory(generator.device, f"one image of {state.generator}"):
+        yield EditFrame(0, 0, 0.0, drawn(generator, state.latents), state=state)
+
+
+def _edit(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditFrame]:
+    check, state = _check(bench, values), values["state"]
+    with out_of_memory(bench.models.device, "an edit"):
+        yield from edit(edit_bench(bench, state, check), state, values["step"], check)
+
+
+def _replay(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditFrame]:
+    check, state = _check(bench, values), values["state"]
+    check_fits(bench.models.generator(state.generator), state)
+    with out_of_memory(bench.models.device, "an edit"):
+        yield from replay(edit_bench(bench, state, check), state, check)
+
+
+def _prepare(bench: Workbench, values: Mapping[str, Any]) -> Iterator[Any]:
+    edit_bench(bench, values["state"], _check(bench, values))
+    yield from ()
+
+
+def _active(bench: Workbench, values: Mapping[str, Any]) -> Iterator[tuple[Unit, ...]]:
+    """The units whose standardised map stands highest at a place above its own mean."""
+    from rosetta_ui.editing.edit import Coordinates, chosen_maps
+
+    state: PictureState = values["state"]
+    found = edit_bench(bench, state, _check(bench, values))
+    layers = editable(found.generator.layers)
+    units = [spec.unit(c) for spec in layers for c in range(spec.channels)]
+    chosen = found.setup.choose(found.generator, units)
+    start = torch.from_numpy(state.latents.values).to(found.generator.device)
+    where = Coordinates(state.latents.space, start, None, state.class_index, state.psi)
+    scored: list[tuple[float, Unit]] = []
+    with torch.inference_mode():
+        for name, maps in chosen_maps(found.generator, chosen, where).items():
+            spec = next(s for s in layers if s.name == name)
+            height, width = maps.shape[-2:]
+            row = min(int(values["y"] * height), height - 1)
+            column = min(int(values["x"] * width), width - 1)
+            there = (maps[0, :, row, column] - maps[0].mean((1, 2))).tolist()
+            channels = chosen.channels[name].tolist()
+            scored += [(v, spec.unit(c)) for v, c in zip(there, channels, strict=True)]
+    scored.sort(key=lambda pair: -pair[0])
+    yield tuple(unit for _, unit in scored[:ACTIVE_UNITS])
+
+
+_WHAT: Mapping[str, Callable[[Workbench, Mapping[str, Any]], Iterator[Any]]] = {
+    "first": _first,
+    "draw": _draw,
+    "edit": _edit,
+    "replay": _replay,
+    "active": _active,
+    "prepare": _prepare,
+}
+
+
+def check_fits(generator: Generator, state: PictureState) -> None:
+    """Refuse a state whose latents are not this generator's.
+
+    Raises:
+        BadRequestError: the space or the shape is another's, or the class.
+    """
+    generator.check_class(state.class_index)
+    for latents in (state.start, state.latents):
+        expected = {
+            "z": (1, generator.card.latent_size),
+            "w": (1, generator.w_size),
+            "w+": (1, generator.n_ws, generator.w_size),
+        }[latents.space]
+        if latents.space not in generator.card.spaces or latents.values.shape != expected:
+            raise BadRequestError(
+                f"The latent ({latents.space}, {latents.values.shape}) is not one of "
+                f"'{state.generator}'.",
+                "Choose a recipe of this generator.",
+            )
+
+
+# Numbers
+
+
+def run_numbers(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditNumbers]:
+    """The task `edit-numbers` of `dispatch`: judges one edit.
+
+    Args:
+        bench: has the models; the caller holds the device's lock.
+        values: `before` and `after` (states, the second one edit further), `job`.
+
+    Yields:
+        Numbers as far as they are known: first without realism, then with it.
+    """
+    before, after = values["before"], values["after"]
+    check = _check(bench, values)
+    generator, judge = bench.models.generator(after.generator), bench.models.backbone(JUDGE)
+    with torch.inference_mode():
+        old, new = (generator.synthesise(state.latents) for state in (before, after))
+        check()
+        first, second = patch_features(judge, old), patch_features(judge, new)
+        affine = geometry(after.steps[-1])
+        was = now = float("nan")
+        if affine is not None:
+            was = float(judge_cosine(first, first, affine)[0])
+            now = float(judge_cosine(first, second, affine)[0])
+    nan = float("nan")
+    yield EditNumbers(was, now, nan, nan, nan, nan, JUDGE)
+    yardstick = realism_of(bench, generator, after, check)
+    with torch.inference_mode():
+        latents = torch.from_numpy(after.latents.values).to(generator.device)
+        features = second.mean((-2, -1))
+        percentile = float(yardstick.percentile(latents, features)[0])
+        latent, picture = (100 * float(part[0]) for part in yardstick.parts(latents, features))
+    yield EditNumbers(was, now, nan, percentile, latent, picture, JUDGE)
+
+
+def geometry(step: EditStep) -> Affine | None:
+    """How an edit moves the picture, or None where it moves nothing as a whole.
+
+    Several moves of one edit are judged together by their product.
+    """
+    if any(isinstance(each, Scale | Paste) for each in step.edits):
+        return None
+    total = np.eye(3)
+    for each in step.edits:
+        total = total @ np.array([*affine_of(each), (0.0, 0.0, 1.0)])
+    (a, b, c), (d, e, f) = total[:2].tolist()
+    return (a, b, c), (d, e, f)
+
+
+def realism_of(
+    bench: Workbench,
+    generator: Generator,
+    state: PictureState,
+    check: Callable[[], None],
+    say: Callable[[int, int], None] = lambda done, total: None,
+) -> Realism:
+    """The yardstick for a state's generator, ψ, class and space."""
+    features = _features(bench, generator, state, check, say)
+    setup = _setup(bench, generator, state, check)
+    space = state.latents.space
+    prior = setup.prior
+    if space == "z" and generator.n_ws:
+        from rosetta_ui.editing.latents import Prior
+
+        prior = Prior.standard(generator.card.latent_size).to(generator.device)
+    return realism(generator, prior, features, space, state.psi, state.class_index)
+
+
+def _features(
+    bench: Workbench,
+    generator: Generator,
+    state: PictureState,
+    check: Callable[[], None],
+    say: Callable[[int, int], None],
+) -> NDArray[np.float32]:
+    judge = bench.models.backbone(JUDGE)
+    key = _key(
+        bench, generator, state, "natural-features", judge=model_key(judge.card, bench.weights)
+    )
+    kept = bench.store.get(key)
+    if kept is not None:
+        return np.asarray(kept[""], np.float32)
+    bundled = bundled_features(key)
+    if bundled is not None:
+        return bundled
+
+    def advance(done: int, total: int) -> None:
+        check()
+        say(done, total)
+
+    made = natural_features(generator, judge, state.psi, state.class_index, advance)
+    bench.store.put(key, {"": made}, "natural-features")
+    return made
+
+
+def bundled_features(key: str) -> NDArray[np.float32] | None:
+    """Natural features that come with the project, or None."""
+    path: Path = BUNDLED_YARDSTICKS / f"{key}.npy"
+    if not path.is_file():
+        return None
+    try:
+        return np.asarray(map_npy(path), np.float32)
+    except StoreError:
+        return None
