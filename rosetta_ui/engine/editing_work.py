@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
+from rosetta_ui.editing.edit import Coordinates, chosen_maps
 from rosetta_ui.editing.judge import judge_cosine, patch_features
 from rosetta_ui.editing.naturalness import Realism
 from rosetta_ui.editing.preview_head import PreviewHead
@@ -170,8 +172,6 @@ def _prepare(bench: Workbench, values: Mapping[str, Any]) -> Iterator[Any]:
 
 def _active(bench: Workbench, values: Mapping[str, Any]) -> Iterator[tuple[Unit, ...]]:
     """The units whose standardised map stands highest at a place above its own mean."""
-    from rosetta_ui.editing.edit import Coordinates, chosen_maps
-
     state: PictureState = values["state"]
     found = edit_bench(bench, state, _check(bench, values))
     layers = editable(found.generator.layers)
@@ -193,12 +193,33 @@ def _active(bench: Workbench, values: Mapping[str, Any]) -> Iterator[tuple[Unit,
     yield tuple(unit for _, unit in scored[:ACTIVE_UNITS])
 
 
+def _maps(bench: Workbench, values: Mapping[str, Any]) -> Iterator[NDArray[np.uint8]]:
+    """Some units' maps of a picture: uint8 [units, 16, 16], ±3 deviations from their means."""
+    state: PictureState = values["state"]
+    units: tuple[Unit, ...] = values["units"]
+    found = edit_bench(bench, state, _check(bench, values))
+    chosen = found.setup.choose(found.generator, units)
+    start = torch.from_numpy(state.latents.values).to(found.generator.device)
+    where = Coordinates(state.latents.space, start, None, state.class_index, state.psi)
+    out = np.zeros((len(units), 16, 16), np.uint8)
+    with torch.inference_mode():
+        for name, maps in chosen_maps(found.generator, chosen, where).items():
+            small = functional.interpolate(maps, size=(16, 16), mode="area")[0]
+            levels = ((small + 3) * (255 / 6)).clamp(0, 255).to(torch.uint8).cpu().numpy()
+            place = {c: i for i, c in enumerate(chosen.channels[name].tolist())}
+            for row, unit in enumerate(units):
+                if unit.layer == name and unit.channel in place:
+                    out[row] = levels[place[unit.channel]]
+    yield out
+
+
 _WHAT: Mapping[str, Callable[[Workbench, Mapping[str, Any]], Iterator[Any]]] = {
     "first": _first,
     "draw": _draw,
     "edit": _edit,
     "replay": _replay,
     "active": _active,
+    "maps": _maps,
     "prepare": _prepare,
 }
 
