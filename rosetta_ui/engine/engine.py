@@ -7,10 +7,10 @@ It knows which parts do the work and in which order they are asked; it computes 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,11 @@ from rosetta_ui.engine.flow import (
     unfinished,
 )
 from rosetta_ui.engine.jobs import JobBoard, JobHandle, Work
+from rosetta_ui.engine.plot_names import PlotRequest
+from rosetta_ui.engine.plots import Plots
 from rosetta_ui.engine.readiness import Warming
 from rosetta_ui.engine.requests import DEFAULT_GENERATOR, checked, default_backbones, job_id
+from rosetta_ui.engine.sharing import ExportRequest, Sharing
 from rosetta_ui.engine.views import Views
 from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.errors import BadRequestError
@@ -57,6 +60,9 @@ from rosetta_ui.types import (
     UnitIndex,
 )
 
+if TYPE_CHECKING:
+    from rosetta_ui.matching.compare import Comparison
+
 CPU_IMAGES = 128
 GPU_IMAGES = 1_600
 """Images of the default match; the second as published."""
@@ -82,6 +88,8 @@ class Engine:
         self._warming = Warming(self._bench)
         self._views = Views(self._bench, self._token, lambda: not self._warming.loading)
         self._answers = Answers(self._bench.shelf)
+        self._plots = Plots(self._bench.shelf, self._answers)
+        self._sharing = Sharing(self._bench.shelf, self._answers, self._views)
         self.editing = Editing(self._bench, self._token, self.neurons)
 
     # Models
@@ -336,6 +344,69 @@ class Engine:
     def export(self, result: str, selection: Selection) -> dict[str, Any]:
         """The dictionary of Rosetta Neurons, as `rosetta --json` prints it."""
         return self._answers.export(result, selection)
+
+    def plot(
+        self,
+        result: str,
+        selection: Selection,
+        name: str,
+        model: str = "",
+        layers: tuple[str, str] = ("", ""),
+    ) -> dict[str, Any]:
+        """One plot of a result, as JSON values.
+
+        Args:
+            result: id or path.
+            selection: how neurons are chosen.
+            name: layers, scores, nulls, ... as `plot_names.PLOTS` lists them.
+            model: the backbone or model that it shows; empty takes the first.
+            layers: (layer of the anchor, layer of the backbone) to see unit by unit.
+
+        Returns:
+            title, read (how to read it), figure (plotly's JSON, or None), why (there is none),
+            plots (every name and title), choices and model (what can be and is chosen), layers.
+
+        Raises:
+            BadRequestError: there is no such plot, or a value does not fit the result.
+        """
+        return self._plots.plot(result, selection, PlotRequest(name, model, layers))
+
+    def compare(self, first: str, second: str, selection: Selection) -> Comparison:
+        """Pairs in both results, only in one, and their scores in both.
+
+        Raises:
+            BadRequestError: the results share no generator or no backbone, or lack the score.
+        """
+        return self._plots.compare(first, second, selection)
+
+    def comparison(
+        self, first: str, second: str, selection: Selection, backbone: str = ""
+    ) -> dict[str, Any]:
+        """`compare` as JSON values: counts of every backbone; pairs and figure of one of them."""
+        return self._plots.comparison(first, second, selection, backbone)
+
+    def export_file(
+        self,
+        result: str,
+        selection: Selection,
+        kind: str,
+        neuron: str = "",
+        names: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """A file of a result for others.
+
+        Args:
+            result: id or path.
+            selection: how neurons are chosen.
+            kind: json, csv, parquet (the dictionary), html (the gallery), webp (a film).
+            neuron: the film's anchor, spelled; empty takes the best.
+            names: favourites: spelled anchor → a person's name for it, or an empty text.
+
+        Raises:
+            BadRequestError: the kind is unknown, pyarrow is missing, or there is no such neuron.
+            EmptyMatchError: the rule finds no neuron to show.
+        """
+        return self._sharing.file(result, selection, ExportRequest(kind, neuron, names or {}))
 
     # Views
 
