@@ -9,7 +9,7 @@ from typing import Protocol
 import gradio as gr
 
 from rosetta_ui.tabs import present
-from rosetta_ui.tabs.edit import edit_tab
+from rosetta_ui.tabs.edit import EditEngine, edit_tab
 from rosetta_ui.tabs.gallery import GalleryEngine, gallery_tab
 from rosetta_ui.tabs.invert import invert_tab
 from rosetta_ui.tabs.match import MatchEngine, match_tab
@@ -19,7 +19,7 @@ from rosetta_ui.widgets.factory import Asked
 from rosetta_ui.widgets.header import header
 
 
-class PageEngine(GalleryEngine, MatchEngine, Protocol):
+class PageEngine(GalleryEngine, MatchEngine, EditEngine, Protocol):
     """What the whole page asks of the engine."""
 
     def readiness(self) -> Readiness: ...
@@ -45,7 +45,7 @@ def build(engine: PageEngine) -> gr.Blocks:
             with gr.Tab("Rosetta Gallery", id="gallery"):
                 gallery_tab(engine)
             with gr.Tab("Edit", id="edit"):
-                edit_tab()
+                edit_tab(engine)
             with gr.Tab("Invert", id="invert"):
                 invert_tab()
     return page

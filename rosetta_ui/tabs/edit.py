@@ -1,62 +1,247 @@
-"""The Edit tab: not built yet, and it says so."""
+"""The Edit tab: drag in the picture, and what its neurons stand for moves.
+
+It reads what the page asks, calls the engine and presents the answer.
+"""
+
+# ruff: noqa: D102 - the protocol repeats methods that the engine documents
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Protocol
+
 import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
 
-from rosetta_ui.widgets.coming import Card, coming
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.tabs import present
+from rosetta_ui.types import (
+    EditEntry,
+    EditProgress,
+    EditRequest,
+    EditView,
+    ModelStatus,
+    PictureState,
+    ResultInfo,
+    Role,
+    RosettaNeuron,
+    Selection,
+    Unit,
+    UnitChoice,
+)
+from rosetta_ui.widgets.drag_pad import drag_pad
+from rosetta_ui.widgets.edit_panel import edit_panel
+from rosetta_ui.widgets.edit_work import edit_work
+from rosetta_ui.widgets.factory import Asked, Call, packed, picture_uri, png_uri
+
+USUAL = "dcgan-digiface"  # answers in a second where the large one takes ten
+SHOWN_UNITS = 48
+LARGE = 768  # px of the picture on the pad
+EXACT = 256  # px up to which a picture is sent without loss
 
 
-def edit_tab() -> None:
-    """Lay out the tab that is open."""
-    with gr.Column(elem_classes="r-page"):
-        coming(
-            "edit",
-            "Editing comes next",
-            "Nothing can be edited yet. This tab will change a generated picture by moving what a "
-            "neuron stands for: the generator's latent is optimised until the neuron's map is "
-            "where you dragged it. Until then, the Gallery shows which neurons there are to move.",
-            [
-                Card(
-                    "Shift",
-                    "Drag a concept to another place.",
-                    [
-                        {"tag": "circle", "class": "from", "cx": 24, "cy": 44, "r": 11},
-                        {"tag": "circle", "class": "to", "cx": 46, "cy": 28, "r": 11},
-                        {"tag": "path", "class": "way", "d": "M27 42l14 -10m-6 0h6v6"},
-                    ],
-                ),
-                Card(
-                    "Zoom",
-                    "Turn the wheel to make it larger or smaller.",
-                    [
-                        {"tag": "circle", "class": "from", "cx": 36, "cy": 36, "r": 9},
-                        {"tag": "circle", "class": "to", "cx": 36, "cy": 36, "r": 20},
-                        {"tag": "path", "class": "way", "d": "M36 31v10M31 36h10"},
-                    ],
-                ),
-                Card(
-                    "Copy and paste",
-                    "Take a region from one picture into another.",
-                    [
-                        {
-                            "tag": "rect",
-                            "class": "from",
-                            "x": 12,
-                            "y": 14,
-                            "width": 22,
-                            "height": 22,
-                        },
-                        {
-                            "tag": "rect",
-                            "class": "to",
-                            "x": 38,
-                            "y": 36,
-                            "width": 22,
-                            "height": 22,
-                        },
-                        {"tag": "path", "class": "way", "d": "M34 40v8h-0M30 44l4 4"},
-                    ],
-                ),
-            ],
+class PictureDesk(Protocol):
+    """Open pictures, one history a page."""
+
+    def open(
+        self, generator: str, seed: int, class_index: int | None, psi: float | None, page: str
+    ) -> EditView: ...
+    def view(self, page: str) -> EditView: ...
+    def go(self, page: str, to: int) -> EditView: ...
+    def ask(self, page: str, request: EditRequest) -> int: ...
+    def progress(self, page: str) -> EditProgress: ...
+    def stop(self, page: str) -> None: ...
+    def close(self, page: str) -> None: ...
+    def load(self, page: str, recipe: Mapping[str, Any]) -> EditView: ...
+    def recipe(self, state: PictureState) -> dict[str, Any]: ...
+    def read_request(self, data: object) -> EditRequest: ...
+    def unit_maps(
+        self, page: str, choice: UnitChoice, most: int
+    ) -> tuple[list[Unit], NDArray[np.uint8], int]: ...
+
+
+class EditEngine(Protocol):
+    """What the Edit tab asks of the engine."""
+
+    @property
+    def editing(self) -> PictureDesk: ...
+    def models(self, role: Role | None = None) -> list[ModelStatus]: ...
+    def results(self) -> list[ResultInfo]: ...
+    def neurons(self, result: str, selection: Selection) -> list[RosettaNeuron]: ...
+
+
+class Editor:
+    """Answers to the Edit tab's widgets; what belongs to a page is the engine's, under its id."""
+
+    def __init__(self, engine: EditEngine) -> None:
+        self._engine = engine
+
+    def catalogue(self, asked: Asked) -> present.Json:
+        """Generators, and results whose neurons could be moved."""
+        return {
+            "generators": [present.model_json(s) for s in self._engine.models("generator")],
+            "results": [present.result_json(info) for info in self._engine.results()],
+            "usual": USUAL,
+        }
+
+    def concepts(self, asked: Asked) -> list[present.Json]:
+        """Concepts of a result, largest first."""
+        neurons = self._engine.neurons(present.text_of(asked, "result"), Selection(score="centred"))
+        sizes = Counter(n.concept for n in neurons if n.concept >= 0)
+        return [{"number": number, "size": size} for number, size in sizes.most_common()]
+
+    def units(self, asked: Asked) -> present.Json:
+        """The neurons that a choice means, with their maps of the page's picture."""
+        request = self._engine.editing.read_request(
+            {"edits": [{"kind": "mirror"}], "choice": asked.get("choice")}
         )
+        page = present.text_of(asked, "page")
+        units, maps, total = self._engine.editing.unit_maps(page, request.choice, SHOWN_UNITS)
+        return {"units": [str(unit) for unit in units], "maps": packed(maps), "total": total}
+
+    def open(self, asked: Asked) -> present.Json:
+        """Begin with the first picture of a seed."""
+        given = asked.get("class")
+        view = self._engine.editing.open(
+            present.text_of(asked, "generator"),
+            present.whole_of(asked, "seed", 0),
+            None if given is None else present.whole_of(asked, "class", 0),
+            None,
+            present.text_of(asked, "page"),
+        )
+        return view_json(view)
+
+    def view(self, asked: Asked) -> present.Json:
+        """The history of a page."""
+        return view_json(self._engine.editing.view(present.text_of(asked, "page")))
+
+    def ask(self, asked: Asked) -> present.Json:
+        """Start an edit."""
+        request = self._engine.editing.read_request(asked.get("request"))
+        return {"ticket": self._engine.editing.ask(present.text_of(asked, "page"), request)}
+
+    def progress(self, asked: Asked) -> present.Json:
+        """A snapshot of the page's edit; the history when it is done."""
+        page = present.text_of(asked, "page")
+        now = self._engine.editing.progress(page)
+        fresh = now.frame > present.whole_of(asked, "seen", 0) and now.state == "running"
+        return {
+            "ticket": now.ticket,
+            "state": now.state,
+            "step": now.step,
+            "steps": now.steps,
+            "left": present.number(now.seconds_left, 1),
+            "place": now.place,
+            "frame": now.frame,
+            "preview": now.preview,
+            "picture": _uri(now.picture) if fresh and now.picture is not None else None,
+            "message": now.message,
+            "hint": now.hint,
+            "view": view_json(self._engine.editing.view(page)) if now.state == "done" else None,
+        }
+
+    def stop(self, asked: Asked) -> present.Json:
+        """End the page's edit."""
+        self._engine.editing.stop(present.text_of(asked, "page"))
+        return {}
+
+    def go(self, asked: Asked) -> present.Json:
+        """Stand at another state of the history."""
+        page = present.text_of(asked, "page")
+        return view_json(self._engine.editing.go(page, present.whole_of(asked, "to", 0)))
+
+    def recipe(self, asked: Asked) -> present.Json:
+        """The recipe of the page's picture."""
+        return self._engine.editing.recipe(self._current(asked).state)
+
+    def png(self, asked: Asked) -> present.Json:
+        """The page's picture in full, without loss."""
+        return {"png": png_uri(self._current(asked).picture)}
+
+    def load(self, asked: Asked) -> present.Json:
+        """Open a recipe."""
+        recipe = asked.get("recipe")
+        if not isinstance(recipe, dict):
+            raise BadRequestError("This file is no recipe.", "Choose a downloaded recipe.")
+        return view_json(self._engine.editing.load(present.text_of(asked, "page"), recipe))
+
+    def alive(self, asked: Asked) -> present.Json:
+        """The page is still open."""
+        self._engine.editing.progress(present.text_of(asked, "page"))
+        return {}
+
+    def close(self, asked: Asked) -> present.Json:
+        """The page is gone."""
+        self._engine.editing.close(present.text_of(asked, "page"))
+        return {}
+
+    def _current(self, asked: Asked) -> EditEntry:
+        view = self._engine.editing.view(present.text_of(asked, "page"))
+        return view.entries[view.at]
+
+
+def view_json(view: EditView) -> present.Json:
+    """A page's history; the current picture and the first in full, the others small."""
+    current = view.entries[view.at]
+    return {
+        "page": view.page,
+        "at": view.at,
+        "generator": current.state.generator,
+        "seed": current.state.seed,
+        "picture": _uri(current.picture),
+        "first": _uri(view.entries[0].picture),
+        "entries": [
+            {
+                "label": entry.label,
+                "thumb": picture_uri(entry.picture, 128),
+                "note": entry.note,
+                "numbers": _numbers(entry),
+            }
+            for entry in view.entries
+        ],
+    }
+
+
+def _numbers(entry: EditEntry) -> present.Json | None:
+    found = entry.numbers
+    if found is None:
+        return None
+    return {
+        "before": present.number(found.fidelity_before),
+        "after": present.number(found.fidelity_after),
+        "partner": present.number(found.partner_corr),
+        "realism": present.number(found.realism_percentile, 1),
+        "latent": present.number(found.latent_percentile, 1),
+        "picture": present.number(found.picture_percentile, 1),
+        "judge": found.judge,
+    }
+
+
+def _uri(picture: NDArray[np.uint8]) -> str:
+    return png_uri(picture) if max(picture.shape) <= EXACT else picture_uri(picture, LARGE)
+
+
+def edit_tab(engine: EditEngine) -> None:
+    """Lay out the tab that is open."""
+    editor = Editor(engine)
+    calls: dict[str, Call] = {
+        "open": editor.open,
+        "view": editor.view,
+        "ask": editor.ask,
+        "progress": editor.progress,
+        "stop": editor.stop,
+        "go": editor.go,
+        "recipe": editor.recipe,
+        "png": editor.png,
+        "load": editor.load,
+        "alive": editor.alive,
+        "close": editor.close,
+    }
+    with gr.Row(elem_id="edit-page", elem_classes="r-page"):
+        with gr.Column(elem_id="edit-picture-column", min_width=0):
+            drag_pad()
+            edit_work(calls)
+        with gr.Column(elem_id="edit-panel-column", min_width=0):
+            edit_panel(editor.catalogue, editor.concepts, editor.units)

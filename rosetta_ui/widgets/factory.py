@@ -22,7 +22,10 @@ from PIL import Image
 from rosetta_ui.errors import BadRequestError, RosettaError
 
 HERE = Path(__file__).resolve().parent
-CLIENT = ("core.js", "maps.js", "terms.js", "keep.js", "picture.js", "shell.js")
+CLIENT = (
+    *("core.js", "maps.js", "terms.js", "keep.js", "neurons.js"),
+    *("figures.js", "grid_row.js", "picture.js", "shell.js"),
+)
 
 Asked = Mapping[str, Any]
 Call = Callable[[Asked], Any]
@@ -101,6 +104,17 @@ def picture_uri(picture: NDArray[np.uint8], side: int) -> str:
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=84, method=2)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def png_uri(picture: NDArray[np.uint8]) -> str:
+    """A picture as a data address, every pixel as it is.
+
+    Args:
+        picture: HWC uint8.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=4)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def packed(array: NDArray[Any]) -> str:
