@@ -26,7 +26,10 @@ def add(
     ],
     file: Annotated[
         str,
-        typer.Argument(help="Path or http(s) address of .pkl, .pt, .bin, .pth or .safetensors."),
+        typer.Argument(
+            help="Path or http(s) address of .pkl, .pt, .bin, .pth or .safetensors.",
+            metavar="FILE",
+        ),
     ],
     config: Annotated[
         str,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.registry import build_registry
 from rosetta_ui.models.weights import WeightStore
 
-VECTORS = Path(__file__).resolve().parents[1] / "vectors"
+PROJECT = Path(__file__).resolve().parents[2]
+VECTORS = PROJECT / "tests" / "vectors"
 STYLEGAN3 = VECTORS / "stylegan3_r_a" / "official.pkl"
 
 Run = Callable[..., Result]
@@ -80,6 +83,16 @@ def test_options_reach_the_file(run: Run, tmp_path: Path) -> None:
     assert run("zoo", "add", "mine", STYLEGAN3, "--replace").exit_code == 0
     wrong = run("zoo", "add", "other", STYLEGAN3, "--sha256", "1" * 64)
     assert "1" * 64 in str(wrong.exception)
+
+
+def test_a_refusal_is_one_sentence_and_exit_code_1(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rosetta_ui", "zoo", "add", "../x", str(STYLEGAN3)]
+    done = subprocess.run(
+        [*command, "--cache-dir", str(tmp_path)], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: '../x' is no name for a model.")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_match_of_an_added_stylegan3_with_a_random_resnet50_runs(
