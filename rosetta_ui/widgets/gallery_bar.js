@@ -1,19 +1,44 @@
 /* Which result, which neurons and how their maps are drawn. Publishes two topics:
    "gallery" {result, models, rows, selection, …} when neurons arrive, and "shown" (the rows that the
    filters leave, in order) whenever a filter changes, which needs no request. */
-const { h, on, put, get, select, call, latest, debounce, format, icon, setView, explainTerms, favourites, save, csv } = window.rosetta;
+const {
+  h,
+  on,
+  put,
+  get,
+  select,
+  call,
+  latest,
+  debounce,
+  format,
+  icon,
+  setView,
+  explainTerms,
+  favourites,
+  save,
+  csv,
+  neurons,
+} = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 explainTerms(element);
 element.querySelector(".glass").append(icon("search"));
 
 const radios = (id) => [...part(id).querySelectorAll("input")];
-const check = (id, value) => radios(id).forEach((r) => { r.checked = r.value === value; });
-const setText = (id, text) => { if (part(id).textContent !== text) part(id).textContent = text; };
+const check = (id, value) =>
+  radios(id).forEach((r) => {
+    r.checked = r.value === value;
+  });
+const setText = (id, text) => {
+  if (part(id).textContent !== text) part(id).textContent = text;
+};
 
 /* --- loading --- */
 
 const asked = (state) => ({
-  result: state.result, rule: state.rule, k: Number(state.k), score: state.score,
+  result: state.result,
+  rule: state.rule,
+  k: Number(state.k),
+  score: state.score,
 });
 
 const fetchNeurons = latest((payload) => call(server.neurons, payload));
@@ -26,7 +51,7 @@ async function loadNeurons() {
   try {
     const answer = await fetchNeurons(asked(state));
     if (!answer) return;
-    put("gallery", unfolded(answer));
+    put("gallery", neurons.unfolded(answer));
     describe(get("gallery"));
     setText("stars-count", String(Object.keys(favourites(answer.result)).length || ""));
     loadActive();
@@ -37,49 +62,32 @@ async function loadNeurons() {
   }
 }
 
-/** Numbers of layers and channels become units; each row gets the text that the search looks in. */
-function unfolded(answer) {
-  const unit = (model, layer, channel) => {
-    const spec = answer.models[model];
-    return { model: spec.name, layer: spec.layers[layer].name, channel, size: spec.layers[layer].size,
-      name: `${spec.name}/${spec.layers[layer].name}:${channel}` };
-  };
-  const rows = answer.rows.map(([layer, channel, concept, above, partners], at) => {
-    const cells = [{ unit: unit(0, layer, channel) }];
-    partners.forEach(([l, c, score, none, rank, half0, half1, p], i) => {
-      cells.push({ unit: unit(i + 1, l, c), score, null: none, rank, p,
-        halves: half0 === null ? null : [half0, half1] });
-    });
-    const scores = cells.slice(1).map((cell) => cell.score);
-    const nulls = cells.slice(1).map((cell) => cell.null).filter((v) => v !== null);
-    return { at, key: cells[0].unit.name, cells, concept, above, score: Math.min(...scores),
-      null: nulls.length ? Math.min(...nulls) : null,
-      text: cells.map(({ unit: u }) => `${u.name} ${u.size[0]}x${u.size[1]}`).join(" ").toLowerCase() };
-  });
-  return { ...answer, rows, byKey: new Map(rows.map((row) => [row.key, row])) };
-}
-
-const layerOf = (unit) => `${unit.model}/${unit.layer}`;
-
 /** Fill the lists of layers and concepts with what this result has. */
 function describe(gallery) {
   const state = get("state");
   check("score", gallery.score);
-  const layers = new Map(); // model/layer → neurons with a unit there
-  const concepts = new Map();
-  for (const row of gallery.rows) {
-    for (const { unit } of row.cells) layers.set(layerOf(unit), (layers.get(layerOf(unit)) ?? 0) + 1);
-    if (row.concept >= 0) concepts.set(row.concept, (concepts.get(row.concept) ?? 0) + 1);
-  }
-  part("layer").replaceChildren(h("option", { value: "" }, "All layers"), ...gallery.models.map((model) =>
-    h("optgroup", { label: model.name }, ...model.layers.map((l) => [`${model.name}/${l.name}`, l.name])
-      .filter(([key]) => layers.has(key)).map(([key, name]) => h("option", { value: key }, `${name} (${layers.get(key)})`)))));
-  const largest = [...concepts].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
-  part("concept").replaceChildren(h("option", { value: "" }, "All concepts"),
-    ...largest.map(([c, n]) => h("option", { value: String(c) }, `Concept ${c + 1} (${n})`)));
-  part("concept").hidden = largest.length === 0;
+  const { layers, concepts } = neurons.tally(gallery.rows);
+  part("layer").replaceChildren(
+    h("option", { value: "" }, "All layers"),
+    ...gallery.models.map((model) =>
+      h(
+        "optgroup",
+        { label: model.name },
+        ...model.layers
+          .map((l) => [`${model.name}/${l.name}`, l.name])
+          .filter(([key]) => layers.has(key))
+          .map(([key, name]) => h("option", { value: key }, `${name} (${layers.get(key)})`)),
+      ),
+    ),
+  );
+  part("concept").replaceChildren(
+    h("option", { value: "" }, "All concepts"),
+    ...concepts.map(([c, n]) => h("option", { value: String(c) }, `Concept ${c + 1} (${n})`)),
+  );
+  part("concept").hidden = concepts.length === 0;
   part("layer").value = layers.has(state.layer) ? state.layer : "";
-  part("concept").value = concepts.has(Number(state.concept)) ? state.concept : "";
+  const known = concepts.some(([c]) => String(c) === state.concept);
+  part("concept").value = known ? state.concept : "";
 }
 
 /* --- filters: all in the page --- */
@@ -92,22 +100,8 @@ function filter() {
   const gallery = get("gallery");
   if (!gallery || gallery.failed) return;
   const state = get("state");
-  const words = state.find.toLowerCase().split(/\s+/).filter(Boolean);
-  const lowest = state.lowest === "" ? -1 : Number(state.lowest);
-  const stars = favourites(gallery.result);
   const here = state.point && active?.asked === pointKey() ? active.values : null;
-  let rows = gallery.rows.filter((row) =>
-    row.score >= lowest
-    && (!state.stars || row.key in stars)
-    && (!here || here.has(row.key))
-    && (!state.above || row.above)
-    && (state.concept === "" || row.concept === Number(state.concept))
-    && (state.layer === "" || row.cells.some((cell) => layerOf(cell.unit) === state.layer))
-    && words.every((word) => row.text.includes(word) || stars[row.key]?.toLowerCase().includes(word)));
-  if (here) {
-    const mean = (key) => here.get(key).reduce((sum, v) => sum + v, 0);
-    rows = rows.sort((a, b) => mean(b.key) - mean(a.key));
-  }
+  const rows = neurons.passing(gallery.rows, state, favourites(gallery.result), here);
   put("active", here);
   put("shown", rows);
   count(rows.length, gallery);
@@ -115,32 +109,49 @@ function filter() {
 
 function count(shown, gallery) {
   const total = gallery.rows.length;
-  const some = shown === total ? format.count(total) : `${format.count(shown)} of ${format.count(total)}`;
-  const chance = gallery.null_rosetta === null ? "" : `, ${format.count(gallery.null_rosetta)} by chance`;
-  part("count").replaceChildren(h("strong", {}, some), ` Rosetta Neuron${total === 1 ? "" : "s"}${chance}`);
+  const some =
+    shown === total ? format.count(total) : `${format.count(shown)} of ${format.count(total)}`;
+  const chance =
+    gallery.null_rosetta === null ? "" : `, ${format.count(gallery.null_rosetta)} by chance`;
+  part("count").replaceChildren(
+    h("strong", {}, some),
+    ` Rosetta Neuron${total === 1 ? "" : "s"}${chance}`,
+  );
   part("clear").hidden = shown === total && FILTERS.every((key) => get("state")[key] === "");
 }
 
 /* --- a point or box in the picture: the neurons most active there --- */
 
-const pointKey = () => JSON.stringify(["result", "rule", "k", "score", "pin", "point"].map((key) => get("state")[key]));
+const pointKey = () =>
+  JSON.stringify(["result", "rule", "k", "score", "pin", "point"].map((key) => get("state")[key]));
 const askActive = latest((payload) => call(server.active, payload));
 
 async function loadActive() {
   const state = get("state");
   const gallery = get("gallery");
   part("point").hidden = !state.point;
-  part("point").replaceChildren(icon("target"), `Most active at the marked place in image ${state.pin}`, icon("cross"));
+  part("point").replaceChildren(
+    icon("target"),
+    `Most active at the marked place in image ${state.pin}`,
+    icon("cross"),
+  );
   if (!state.point || !gallery?.rows) {
     filter();
     return;
   }
   const key = pointKey();
   try {
-    const answer = await askActive({ result: gallery.result, ...gallery.selection, image: Number(state.pin),
-      box: state.point.split(",").map(Number) });
+    const answer = await askActive({
+      result: gallery.result,
+      ...gallery.selection,
+      image: Number(state.pin),
+      box: state.point.split(",").map(Number),
+    });
     if (!answer) return;
-    active = { asked: key, values: new Map(answer.anchors.map((key, i) => [key, answer.values[i]])) };
+    active = {
+      asked: key,
+      values: new Map(answer.anchors.map((key, i) => [key, answer.values[i]])),
+    };
   } catch (error) {
     part("point").replaceChildren(icon("warn"), error.message);
   }
@@ -151,8 +162,13 @@ part("point").addEventListener("click", () => select({ point: "", pin: "" }));
 
 /* --- export --- */
 
-const stem = () => `rosetta-${get("state").result.replace(/[^\w-]+/g, "_").slice(0, 40)}`;
-const closeMenu = () => { part("export").open = false; };
+const stem = () =>
+  `rosetta-${get("state")
+    .result.replace(/[^\w-]+/g, "_")
+    .slice(0, 40)}`;
+const closeMenu = () => {
+  part("export").open = false;
+};
 
 part("json").addEventListener("click", async () => {
   closeMenu();
@@ -160,7 +176,11 @@ part("json").addEventListener("click", async () => {
   if (!gallery?.rows) return;
   try {
     const answer = await call(server.dictionary, { result: gallery.result, ...gallery.selection });
-    save(`${stem()}.json`, JSON.stringify({ ...answer, favourites: favourites(gallery.result) }, null, 1), "application/json");
+    save(
+      `${stem()}.json`,
+      JSON.stringify({ ...answer, favourites: favourites(gallery.result) }, null, 1),
+      "application/json",
+    );
   } catch (error) {
     part("count").textContent = error.message;
   }
@@ -170,10 +190,8 @@ part("csv").addEventListener("click", () => {
   closeMenu();
   const gallery = get("gallery");
   if (!gallery?.rows) return;
-  const stars = favourites(gallery.result);
-  const rows = (get("shown") ?? []).flatMap((row) => row.cells.slice(1).map((cell) => [row.key, cell.unit.name, cell.score,
-    cell.null, cell.rank, cell.halves?.[0], cell.halves?.[1], row.score, row.above, row.concept, row.key in stars ? stars[row.key] || "yes" : ""]));
-  save(`${stem()}.csv`, csv([["anchor", "partner", "score", "null", "rank", "half0", "half1", "score_min", "above_null", "concept", "favourite"], ...rows]), "text/csv");
+  const table = neurons.pairTable(get("shown") ?? [], favourites(gallery.result));
+  save(`${stem()}.csv`, csv(table), "text/csv");
 });
 
 part("png").addEventListener("click", () => {
@@ -194,13 +212,20 @@ part("k").addEventListener("change", (e) => {
   else e.target.value = get("state").k;
 });
 part("score").addEventListener("change", (e) => select({ score: chosen(e) }));
-part("find").addEventListener("input", debounce((e) => select({ find: part("find").value }), 120));
-part("lowest").addEventListener("input", (e) => select({ lowest: Number(chosen(e)) ? chosen(e) : "" }));
+part("find").addEventListener(
+  "input",
+  debounce((e) => select({ find: part("find").value }), 120),
+);
+part("lowest").addEventListener("input", (e) =>
+  select({ lowest: Number(chosen(e)) ? chosen(e) : "" }),
+);
 part("above").addEventListener("change", (e) => select({ above: e.target.checked ? "1" : "" }));
 part("stars").addEventListener("change", (e) => select({ stars: e.target.checked ? "1" : "" }));
 part("layer").addEventListener("change", (e) => select({ layer: chosen(e) }));
 part("concept").addEventListener("change", (e) => select({ concept: chosen(e) }));
-part("clear").addEventListener("click", () => select(Object.fromEntries(FILTERS.map((key) => [key, ""]))));
+part("clear").addEventListener("click", () =>
+  select(Object.fromEntries(FILTERS.map((key) => [key, ""]))),
+);
 
 part("fold").addEventListener("click", () => {
   const folded = element.querySelector(".bar").classList.toggle("folded"); // only narrow screens fold
@@ -261,7 +286,8 @@ async function loadResults() {
     const own = results.filter((info) => !info.bundled).map(optionOf);
     part("result").replaceChildren(
       ...(bundled.length ? [h("optgroup", { label: "Comes with the app" }, ...bundled)] : []),
-      ...(own.length ? [h("optgroup", { label: "Matched here" }, ...own)] : []));
+      ...(own.length ? [h("optgroup", { label: "Matched here" }, ...own)] : []),
+    );
     const state = get("state");
     if (!results.length) {
       part("result").replaceChildren(h("option", { value: "" }, "No result yet"));
@@ -269,7 +295,12 @@ async function loadResults() {
       put("shown", []);
       setText("count", "");
     } else if (!state.result) {
-      select({ result: results[0].id, neuron: state.neuron, image: state.image, score: state.score });
+      select({
+        result: results[0].id,
+        neuron: state.neuron,
+        image: state.image,
+        score: state.score,
+      });
     } else {
       if (!results.some((info) => info.id === state.result)) {
         part("result").append(h("option", { value: state.result }, state.result));

@@ -1,6 +1,20 @@
 /* The grid of heatmaps: one row a neuron, the picture and then one column a model. Only the rows in
    view exist in the page; their 16 × 16 maps are fetched a screen ahead and painted here. */
-const { h, on, get, select, call, throttle, notice, failure, format, icon, maps, favourites } = window.rosetta;
+const {
+  h,
+  on,
+  get,
+  select,
+  call,
+  throttle,
+  notice,
+  failure,
+  format,
+  icon,
+  maps,
+  favourites,
+  gridRow,
+} = window.rosetta;
 const scroll = element.querySelector(".scroll");
 const table = element.querySelector(".table");
 const heads = element.querySelector(".heads");
@@ -8,9 +22,17 @@ const body = element.querySelector(".body");
 const message = element.querySelector(".message");
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 
-const SIDE = 16;
 const AHEAD = 8; // rows kept and fetched beyond what is seen
 const NARROW = 500;
+
+const FILTERED = {
+  title: "No neuron passes these filters",
+  text: "Lower the weakest r, or clear the filters above.",
+};
+const NONE = {
+  title: "No Rosetta Neuron under this rule",
+  text: "No unit has a partner in every backbone. Try a larger K or another rule.",
+};
 
 let rows = [];
 let lines = new Map(); // row number → element
@@ -72,7 +94,6 @@ function update() {
       const line = makeLine(rows[at], at);
       lines.set(at, line);
       body.append(line);
-      label(at);
       paintLine(at);
     }
   }
@@ -80,102 +101,53 @@ function update() {
 }
 
 function makeLine(row, at) {
-  const chosen = get("state").neuron === row.key;
-  const line = h(`div.line${row.above ? "" : ".chance"}`, {
-    role: "row", "aria-rowindex": String(at + 2), "aria-selected": String(chosen), data: { at: String(at) },
-  }, nameOf(row, at), picture(at), ...row.cells.map((cell, i) => cellOf(row, at, cell, i)));
+  const line = gridRow.make(row, at, {
+    chosen: get("state").neuron === row.key,
+    called: favourites(get("gallery").result)[row.key],
+    stop: at === focused.row ? focused.column : -1,
+  });
+  gridRow.label(line, row, get("active")?.get(row.key));
   line.style.top = `${at * metrics.height}px`;
   line.style.height = `${metrics.height}px`;
   return line;
 }
-
-function nameOf(row, at) {
-  const { unit } = row.cells[0];
-  const fill = h("i");
-  const mark = h("u");
-  fill.style.width = `${Math.max(0, row.score) * 100}%`;
-  mark.style.left = `${Math.max(0, row.null ?? 0) * 100}%`;
-  return h("div.name", { role: "rowheader", title: unit.name },
-    names(row),
-    h("span.unit", {}, unit.layer, h("wbr"), `:${unit.channel}`),
-    h("span.facts.r-num", {}, h("b", {}, format.r(row.score)), `#${at + 1}`,
-      row.above ? null : h("span.r-pill.warn", { title: "Not above the null: chance could give this" }, "chance")),
-    h("span.meter", { title: `weakest r ${format.r(row.score)}, null ${format.r(row.null)}` }, fill, row.null === null ? null : mark));
-}
-
-/** A star, and the name that a person gave. */
-function names(row) {
-  const name = favourites(get("gallery").result)[row.key];
-  return name === undefined ? null : h("span.called", {}, icon("star"), name);
-}
-
-function picture(at) {
-  return h("div.cell.picture", { role: "gridcell", tabindex: tabindex(at, 0), data: { column: "0" }, "aria-label": "picture" },
-    h("span.r-tile"), h("span.under"));
-}
-
-function cellOf(row, at, cell, i) {
-  const words = cell.score === undefined ? cell.unit.name : `${cell.unit.name}, r ${format.r(cell.score)}`;
-  return h("div.cell", { role: "gridcell", tabindex: tabindex(at, i + 1), data: { column: String(i + 1) }, "aria-label": words, title: words },
-    h("span.r-tile.has-map", {}, h("canvas", { width: SIDE, height: SIDE })),
-    h("span.under", {}, cell.score === undefined ? "" : format.r(cell.score)));
-}
-
-const tabindex = (row, column) => (row === focused.row && column === focused.column ? "0" : "-1");
 
 /* --- maps --- */
 
 const pinned = () => (get("state").pin === "" ? null : Number(get("state").pin));
 
 function paintLine(at) {
-  const line = lines.get(at);
   const kept = stored.get(rows[at].key);
-  if (!line || !kept) return;
-  const address = pictures.get(kept.image);
-  const view = get("view");
-  line.dataset.image = String(kept.image);
-  line.querySelectorAll(".r-tile").forEach((tile, column) => {
-    if (address) {
-      let image = tile.querySelector("img");
-      if (!image) tile.prepend((image = h("img", { alt: "", draggable: "false", decoding: "async" })));
-      if (image.src !== address) image.src = address;
-    }
-    const canvas = tile.querySelector("canvas");
-    if (canvas) {
-      const start = (column - 1) * SIDE * SIDE;
-      maps.paint(canvas, kept.maps.subarray(start, start + SIDE * SIDE), SIDE, SIDE, view, 2 * SIDE);
-    }
-  });
-  line.querySelector(".picture .under").textContent = `image ${kept.image}`;
-}
-
-/** Under each map stands its score, or how active it is at the place that was clicked. */
-function label(at) {
-  const here = get("active")?.get(rows[at].key);
-  lines.get(at)?.querySelectorAll(".cell:not(.picture) .under").forEach((text, i) => {
-    const { score } = rows[at].cells[i];
-    text.textContent = here ? `${Math.round(100 * here[i])} %` : score === undefined ? "" : format.r(score);
-  });
+  if (kept) gridRow.paint(lines.get(at), kept, pictures.get(kept.image), get("view"));
 }
 
 const wanted = throttle(async () => {
   const gallery = get("gallery");
   if (!gallery?.rows) return;
   const [first, last] = visible(AHEAD);
-  const missing = rows.slice(first, last).filter((row) => !stored.has(row.key) && !asked.has(row.key));
+  const missing = rows
+    .slice(first, last)
+    .filter((row) => !stored.has(row.key) && !asked.has(row.key));
   if (!missing.length) return;
   const keys = missing.map((row) => row.key);
   keys.forEach((key) => asked.add(key));
   const store = stored;
   try {
     const answer = await call(server.thumbs, {
-      result: gallery.result, ...gallery.selection, anchors: keys, image: pinned(), have: [...pictures.keys()],
+      result: gallery.result,
+      ...gallery.selection,
+      anchors: keys,
+      image: pinned(),
+      have: [...pictures.keys()],
     });
     if (store !== stored) return; // another result or image was chosen meanwhile
     const all = maps.bytes(answer.maps);
     const size = all.length / keys.length;
-    for (const [image, address] of Object.entries(answer.pictures)) pictures.set(Number(image), address);
-    keys.forEach((key, i) => stored.set(key, { image: answer.images[i], maps: all.subarray(i * size, (i + 1) * size) }));
+    for (const [image, address] of Object.entries(answer.pictures))
+      pictures.set(Number(image), address);
+    keys.forEach((key, i) =>
+      stored.set(key, { image: answer.images[i], maps: all.subarray(i * size, (i + 1) * size) }),
+    );
     for (const at of lines.keys()) if (keys.includes(rows[at].key)) paintLine(at);
     finished();
   } catch (error) {
@@ -210,9 +182,11 @@ function showRows(next) {
   message.hidden = true;
   table.hidden = false;
   table.setAttribute("aria-rowcount", String(rows.length + 1));
-  focused = { row: Math.max(0, rows.findIndex((row) => row.key === get("state").neuron)), column: 0 };
+  const chosen = rows.findIndex((row) => row.key === get("state").neuron);
+  focused = { row: Math.max(0, chosen), column: 0 };
   redraw();
-  if (get("active")) scroll.scrollTop = 0; // ranked by a place in the picture: the best come first
+  if (get("active"))
+    scroll.scrollTop = 0; // ranked by a place in the picture: the best come first
   else reveal();
 }
 
@@ -222,26 +196,40 @@ function waiting() {
   lines = new Map();
   message.hidden = true;
   table.hidden = false;
-  makeHeads({ models: Array.from({ length: columnCount() - 1 }, () => ({ name: "\u00a0", units: null })) });
+  const models = Array.from({ length: columnCount() - 1 }, () => ({ name: "\u00a0", units: null }));
+  makeHeads({ models });
   const ghosts = Math.ceil((scroll.clientHeight || 600) / metrics.height);
   body.style.height = "";
-  body.replaceChildren(...Array.from({ length: ghosts }, () => {
-    const ghost = h("div.line.ghost", {}, h("div.name", {}, h("span.r-skeleton", {}, "\u00a0")),
-      ...Array.from({ length: columnCount() }, () => h("div.cell", {}, h("span.r-tile.r-skeleton"))));
-    ghost.style.position = "static";
-    ghost.style.height = `${metrics.height}px`;
-    return ghost;
-  }));
+  body.replaceChildren(...Array.from({ length: ghosts }, ghost));
+}
+
+/** A row that is still to come, as high as a real one. */
+function ghost() {
+  const cells = Array.from({ length: columnCount() }, () =>
+    h("div.cell", {}, h("span.r-tile.r-skeleton")),
+  );
+  const name = h("div.name", {}, h("span.r-skeleton", {}, "\u00a0"));
+  const line = h("div.line.ghost", {}, name, ...cells);
+  Object.assign(line.style, { position: "static", height: `${metrics.height}px` });
+  return line;
 }
 
 function makeHeads(gallery) {
-  const spec = (model) => h("div", { role: "columnheader", title: model.name }, model.name,
-    h("small.r-num", {}, model.units === null ? "\u00a0" : `${format.count(model.units)} units`));
-  heads.replaceChildren(h("div.line", { role: "row", "aria-rowindex": "1" },
-    h("div", { role: "columnheader" }, "Neuron", h("small", {}, "weakest r")),
-    h("div", { role: "columnheader" }, "Picture", h("small", {}, "generated")),
-    ...gallery.models.map(spec)));
+  const head = (title, note) =>
+    h("div", { role: "columnheader", title }, title, h("small.r-num", {}, note));
+  const units = (model) => (model.units === null ? "\u00a0" : `${format.count(model.units)} units`);
+  heads.replaceChildren(
+    h(
+      "div.line",
+      { role: "row", "aria-rowindex": "1" },
+      head("Neuron", "weakest r"),
+      head("Picture", "generated"),
+      ...gallery.models.map((model) => head(model.name, units(model))),
+    ),
+  );
 }
+
+/* --- what it follows --- */
 
 on("gallery", (gallery) => {
   forget();
@@ -252,9 +240,17 @@ on("gallery", (gallery) => {
   } else if (gallery.failed) {
     say(failure(gallery.failed));
   } else if (gallery.empty) {
-    say(notice({ title: "No result to explore yet",
-      text: "Match a generator with some backbones; the neurons that they share then appear here.",
-      action: h("button.r-button.primary", { type: "button", onclick: () => select({ tab: "match" }) }, "Go to Match") }));
+    say(
+      notice({
+        title: "No result to explore yet",
+        text: "Match a generator with some backbones; the neurons that they share then appear here.",
+        action: h(
+          "button.r-button.primary",
+          { type: "button", onclick: () => select({ tab: "match" }) },
+          "Go to Match",
+        ),
+      }),
+    );
   } else {
     body.replaceChildren();
     makeHeads(gallery);
@@ -270,21 +266,23 @@ on("shown", (shown) => {
     return;
   }
   rows = [];
-  say(notice(get("gallery").rows.length
-    ? { title: "No neuron passes these filters", text: "Lower the weakest r, or clear the filters above." }
-    : { title: "No Rosetta Neuron under this rule", text: "No unit has a partner in every backbone. Try a larger K or another rule." }));
+  say(notice(get("gallery").rows.length ? FILTERED : NONE));
 });
 
 /* --- selection --- */
 
 function mark() {
   const { neuron } = get("state");
-  for (const [at, line] of lines) line.setAttribute("aria-selected", String(rows[at]?.key === neuron));
+  for (const [at, line] of lines)
+    line.setAttribute("aria-selected", String(rows[at]?.key === neuron));
 }
 
 function reveal() {
   const at = rows.findIndex((row) => row.key === get("state").neuron);
-  if (at < 0) return;
+  if (at >= 0) scrollTo(at);
+}
+
+function scrollTo(at) {
   const top = at * metrics.height;
   const room = scroll.clientHeight - heads.offsetHeight - metrics.height;
   if (top < scroll.scrollTop) scroll.scrollTop = top;
@@ -317,9 +315,15 @@ function choose(at) {
 function foot() {
   const image = pinned();
   const shown = get("large")?.image;
-  part("which").textContent = get("state").point ? `Percentages: activity at the marked place in image ${image}`
-    : image === null ? "Each row shows its neuron's best image" : `Every row shows image ${image}`;
-  part("pin").replaceChildren(icon("pin"), image === null ? "Same image in every row" : "Best image in each row");
+  part("which").textContent = get("state").point
+    ? `Percentages: activity at the marked place in image ${image}`
+    : image === null
+      ? "Each row shows its neuron's best image"
+      : `Every row shows image ${image}`;
+  part("pin").replaceChildren(
+    icon("pin"),
+    image === null ? "Same image in every row" : "Best image in each row",
+  );
   part("pin").disabled = image === null && shown === undefined;
 }
 
@@ -335,7 +339,8 @@ body.addEventListener("click", (event) => {
   focusCell(Number(line.dataset.at), Number(event.target.closest(".cell")?.dataset.column ?? 0));
   choose(Number(line.dataset.at));
   // Where the large view lies below the grid, a tap should lead there.
-  if (matchMedia("(max-width: 1080px)").matches) document.getElementById("large-view")?.scrollIntoView({ behavior: "smooth" });
+  if (matchMedia("(max-width: 1080px)").matches)
+    document.getElementById("large-view")?.scrollIntoView({ behavior: "smooth" });
 });
 
 /* --- keyboard: one stop in the tab order, arrows inside --- */
@@ -343,11 +348,11 @@ body.addEventListener("click", (event) => {
 function focusCell(row, column) {
   const before = lines.get(focused.row)?.querySelector(`[data-column="${focused.column}"]`);
   before?.setAttribute("tabindex", "-1");
-  focused = { row: Math.min(Math.max(0, row), rows.length - 1), column: Math.min(Math.max(0, column), columnCount() - 1) };
-  const top = focused.row * metrics.height;
-  const room = scroll.clientHeight - heads.offsetHeight - metrics.height;
-  if (top < scroll.scrollTop) scroll.scrollTop = top;
-  else if (top > scroll.scrollTop + room) scroll.scrollTop = top - room;
+  focused = {
+    row: Math.min(Math.max(0, row), rows.length - 1),
+    column: Math.min(Math.max(0, column), columnCount() - 1),
+  };
+  scrollTo(focused.row);
   update();
   const cell = lines.get(focused.row)?.querySelector(`[data-column="${focused.column}"]`);
   cell?.setAttribute("tabindex", "0");

@@ -1,12 +1,14 @@
 /* What to match: models, numbers, rule. Says what it costs before it is run, and starts it. Takes a
    request from the topic "request" (a line of the history) and fills itself in. */
-const { h, on, put, get, select, call, latest, debounce, format, explain, explainTerms, failure } = window.rosetta;
+const { h, on, put, get, select, call, latest, debounce, format, explain, explainTerms, failure } =
+  window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 const form = element.querySelector("form");
 explainTerms(element);
 
 let catalogue = { generators: [], backbones: [], presets: [] };
-const generator = () => catalogue.generators.find((model) => model.name === part("generator").value);
+const generator = () =>
+  catalogue.generators.find((model) => model.name === part("generator").value);
 const ticked = () => [...element.querySelectorAll(".pick input:checked")].map((box) => box.value);
 
 const STATES = {
@@ -15,7 +17,8 @@ const STATES = {
   download: ["Downloaded on run", "accent"],
   add: ["Needs a file", "warn"],
 };
-const statePill = (model) => h(`span.r-pill.${STATES[model.state][1]}`, { title: model.detail }, STATES[model.state][0]);
+const statePill = (model) =>
+  h(`span.r-pill.${STATES[model.state][1]}`, { title: model.detail }, STATES[model.state][0]);
 
 /* --- models --- */
 
@@ -27,11 +30,21 @@ async function loadModels() {
     return;
   }
   const kept = element.dataset.filled ? asked() : null;
-  const groups = [["Ready", ["ready"]], ["Fetched when needed", ["fetch", "download"]], ["Needs a file of yours", ["add"]]];
-  part("generator").replaceChildren(...groups.map(([label, states]) => {
-    const models = catalogue.generators.filter((model) => states.includes(model.state));
-    return models.length ? h("optgroup", { label }, ...models.map((m) => h("option", { value: m.name }, m.title))) : null;
-  }).filter(Boolean));
+  const groups = [
+    ["Ready", ["ready"]],
+    ["Fetched when needed", ["fetch", "download"]],
+    ["Needs a file of yours", ["add"]],
+  ];
+  part("generator").replaceChildren(
+    ...groups
+      .map(([label, states]) => {
+        const models = catalogue.generators.filter((model) => states.includes(model.state));
+        return models.length
+          ? h("optgroup", { label }, ...models.map((m) => h("option", { value: m.name }, m.title)))
+          : null;
+      })
+      .filter(Boolean),
+  );
   const near = catalogue.backbones.filter((model) => model.embedded);
   const far = catalogue.backbones.filter((model) => !model.embedded);
   part("backbones").replaceChildren(...near.map(pick));
@@ -44,15 +57,30 @@ async function loadModels() {
 }
 
 function pick(model) {
-  const facts = [model.units ? `${format.count(model.units)} units` : "", model.licence].filter(Boolean).join(" · ");
-  return h("label.pick", { title: `${model.about}\n${model.terms}` },
+  const facts = [model.units ? `${format.count(model.units)} units` : "", model.licence]
+    .filter(Boolean)
+    .join(" · ");
+  return h(
+    "label.pick",
+    { title: `${model.about}\n${model.terms}` },
     h("input", { type: "checkbox", value: model.name, onchange: changed }),
-    h("span.name", {}, model.title), statePill(model), h("span.facts", {}, facts));
+    h("span.name", {}, model.title),
+    statePill(model),
+    h("span.facts", {}, facts),
+  );
 }
 
 function preset(choice) {
-  const button = h("button.r-button.small", { type: "button", "aria-pressed": "false", data: { preset: choice.name },
-    onclick: () => fill(choice.request) }, choice.name);
+  const button = h(
+    "button.r-button.small",
+    {
+      type: "button",
+      "aria-pressed": "false",
+      data: { preset: choice.name },
+      onclick: () => fill(choice.request),
+    },
+    choice.name,
+  );
   return explain(button, choice.about);
 }
 
@@ -60,11 +88,25 @@ function describe() {
   const model = generator();
   if (!model) return;
   const size = `${model.size[1]} × ${model.size[0]} px`;
-  const facts = [size, model.units ? `${format.count(model.units)} units` : "", model.bytes && model.state !== "ready" ? format.bytes(model.bytes) : ""];
-  part("about").replaceChildren(h("p", {}, model.about),
-    h("div.facts.r-num", {}, statePill(model), ...facts.filter(Boolean).map((text) => h("span", {}, text))),
+  const facts = [
+    size,
+    model.units ? `${format.count(model.units)} units` : "",
+    model.bytes && model.state !== "ready" ? format.bytes(model.bytes) : "",
+  ];
+  part("about").replaceChildren(
+    h("p", {}, model.about),
+    h(
+      "div.facts.r-num",
+      {},
+      statePill(model),
+      ...facts.filter(Boolean).map((text) => h("span", {}, text)),
+    ),
     h("p.terms", {}, h("b", {}, `${model.licence}. `), model.terms),
-    ...(model.state === "add" ? [h("p", {}, model.detail), model.command ? h("code", {}, model.command) : null] : []).filter(Boolean));
+    ...(model.state === "add"
+      ? [h("p", {}, model.detail), model.command ? h("code", {}, model.command) : null]
+      : []
+    ).filter(Boolean),
+  );
   part("class-field").hidden = model.classes === 0;
   part("class").max = Math.max(0, model.classes - 1);
   part("class-range").textContent = model.classes ? `0 to ${model.classes - 1}` : "";
@@ -77,9 +119,16 @@ const numeric = (id) => (part(id).value.trim() === "" ? null : Number(part(id).v
 function asked() {
   const model = generator();
   return {
-    generator: part("generator").value, backbones: ticked(), images: numeric("images"), batch: numeric("batch"),
-    seed: numeric("seed"), psi: numeric("psi"), class: model && model.classes ? numeric("class") : null,
-    score: part("score").value, rule: part("rule").value, k: numeric("k"),
+    generator: part("generator").value,
+    backbones: ticked(),
+    images: numeric("images"),
+    batch: numeric("batch"),
+    seed: numeric("seed"),
+    psi: numeric("psi"),
+    class: model && model.classes ? numeric("class") : null,
+    score: part("score").value,
+    rule: part("rule").value,
+    k: numeric("k"),
   };
 }
 
@@ -88,7 +137,9 @@ function fill(request) {
   const put = (id, value) => value !== undefined && value !== null && (part(id).value = value);
   put("generator", request.generator);
   if (!generator()) part("generator").selectedIndex = 0;
-  element.querySelectorAll(".pick input").forEach((box) => { box.checked = request.backbones.includes(box.value); });
+  element.querySelectorAll(".pick input").forEach((box) => {
+    box.checked = request.backbones.includes(box.value);
+  });
   if (element.querySelector(".more .pick input:checked")) part("more").open = true;
   for (const id of ["images", "batch", "seed", "score", "rule", "k", "class"]) put(id, request[id]);
   part("psi").value = request.psi ?? generator()?.psi ?? 1;
@@ -106,11 +157,21 @@ const cost = debounce(async () => {
     if (!ticked().length) throw new window.rosetta.Refusal("Choose at least one backbone.");
     const answer = await askCost(asked());
     if (!answer) return;
-    const time = answer.seconds === null ? ["time unknown until these models have run here"] : ["about ", h("b", {}, format.seconds(answer.seconds))];
+    const time =
+      answer.seconds === null
+        ? ["time unknown until these models have run here"]
+        : ["about ", h("b", {}, format.seconds(answer.seconds))];
     box.classList.remove("wrong");
-    box.replaceChildren(...(answer.cached
-      ? [h("b", {}, "Matched before:"), " it opens at once."]
-      : [h("b", {}, `${format.count(answer.images)} images`), ", ", ...time, `, ${format.bytes(answer.memory)} of memory, ${format.bytes(answer.disk)} on disk`]));
+    box.replaceChildren(
+      ...(answer.cached
+        ? [h("b", {}, "Matched before:"), " it opens at once."]
+        : [
+            h("b", {}, `${format.count(answer.images)} images`),
+            ", ",
+            ...time,
+            `, ${format.bytes(answer.memory)} of memory, ${format.bytes(answer.disk)} on disk`,
+          ]),
+    );
     part("run").disabled = false;
   } catch (error) {
     box.classList.add("wrong");
@@ -131,8 +192,12 @@ function changed() {
 
 function matches(request) {
   const now = asked();
-  return now.generator === request.generator && now.images === request.images && now.score === request.score
-    && [...now.backbones].sort().join() === [...request.backbones].sort().join();
+  return (
+    now.generator === request.generator &&
+    now.images === request.images &&
+    now.score === request.score &&
+    [...now.backbones].sort().join() === [...request.backbones].sort().join()
+  );
 }
 
 form.addEventListener("input", changed);

@@ -28,18 +28,25 @@ on("started", (started) => {
   }
 });
 
-const requestOf = (job) => (get("started")?.job === job ? get("started").request : remembered()[job]);
+const requestOf = (job) =>
+  get("started")?.job === job ? get("started").request : remembered()[job];
 
 const STATES = {
-  queued: ["Waiting", "accent"], running: ["Running", "accent"], stopped: ["Stopped", "warn"],
-  done: ["Done", "good"], failed: ["Failed", "bad"],
+  queued: ["Waiting", "accent"],
+  running: ["Running", "accent"],
+  stopped: ["Stopped", "warn"],
+  done: ["Done", "good"],
+  failed: ["Failed", "bad"],
 };
 
 function show(status) {
   panel.hidden = false;
   const request = requestOf(status.job);
-  part("title").textContent = request ? `${request.generator} × ${request.backbones.length} backbones`
-    : status.kind === "match" ? "Match" : "Fetching weights";
+  part("title").textContent = request
+    ? `${request.generator} × ${request.backbones.length} backbones`
+    : status.kind === "match"
+      ? "Match"
+      : "Fetching weights";
   const [words, colour] = STATES[status.state];
   part("state").replaceChildren(h(`span.r-pill.${colour}`, {}, words));
   const live = status.state === "running" || status.state === "queued";
@@ -49,10 +56,20 @@ function show(status) {
   part("bar").setAttribute("aria-valuenow", String(Math.round(100 * share)));
   const unit = status.unit;
   const amount = unit === "bytes" ? format.bytes : format.count;
-  part("done").textContent = status.total ? `${amount(status.done)} of ${amount(status.total)}${unit === "bytes" ? "" : ` ${unit}`}` : "";
-  part("rate").textContent = status.rate ? (unit === "bytes" ? `${format.bytes(status.rate)}/s` : `${status.rate.toFixed(status.rate < 10 ? 1 : 0)} ${unit}/s`) : "";
-  part("left").textContent = live && status.left !== null ? `${format.seconds(status.left)} left` : "";
-  part("place").textContent = status.state === "queued" && status.place ? `${status.place} job${status.place === 1 ? "" : "s"} ahead` : "";
+  part("done").textContent = status.total
+    ? `${amount(status.done)} of ${amount(status.total)}${unit === "bytes" ? "" : ` ${unit}`}`
+    : "";
+  part("rate").textContent = status.rate
+    ? unit === "bytes"
+      ? `${format.bytes(status.rate)}/s`
+      : `${status.rate.toFixed(status.rate < 10 ? 1 : 0)} ${unit}/s`
+    : "";
+  part("left").textContent =
+    live && status.left !== null ? `${format.seconds(status.left)} left` : "";
+  part("place").textContent =
+    status.state === "queued" && status.place
+      ? `${status.place} job${status.place === 1 ? "" : "s"} ahead`
+      : "";
   part("said").textContent = [status.message, status.hint].filter(Boolean).join(" ");
   part("said").classList.toggle("wrong", status.state === "failed");
   part("log").replaceChildren(...status.log.map((text) => h("li", {}, text)));
@@ -75,7 +92,8 @@ async function look() {
     if (job !== get("state").job) return;
     show(status);
     put("job", status);
-    if (status.state === "running" || status.state === "queued") timer = setTimeout(look, document.hidden ? 2000 : LOOK);
+    if (status.state === "running" || status.state === "queued")
+      timer = setTimeout(look, document.hidden ? 2000 : LOOK);
     else if (followed === job) finished(status);
     if (status.state !== "done") followed = job;
   } catch (error) {

@@ -13,8 +13,12 @@ const ask = latest((payload) => call(server.summary, payload));
 async function load() {
   const { result, rule, k, score } = get("state");
   if (!result) {
-    inside.replaceChildren(notice({ title: "Nothing matched yet",
-      text: "Choose a generator and some backbones, then run the match. What it finds appears here; earlier results are below." }));
+    inside.replaceChildren(
+      notice({
+        title: "Nothing matched yet",
+        text: "Choose a generator and some backbones, then run the match. What it finds appears here; earlier results are below.",
+      }),
+    );
     part("open").hidden = true;
     return;
   }
@@ -33,7 +37,12 @@ async function load() {
 }
 
 function fact(value, words, main = false) {
-  return h(`div.fact${main ? ".main" : ""}`, {}, h("b", {}, value), h("span", {}, ...[words].flat()));
+  return h(
+    `div.fact${main ? ".main" : ""}`,
+    {},
+    h("b", {}, value),
+    h("span", {}, ...[words].flat()),
+  );
 }
 
 function draw() {
@@ -43,24 +52,91 @@ function draw() {
   const share = summary.rosetta ? summary.rosetta_above_null / summary.rosetta : null;
   const live = summary.anchor_units - summary.anchor_dead;
   inside.replaceChildren(
-    h("div.facts", {},
-      fact(format.count(summary.rosetta), [term("Rosetta Neuron", "Rosetta Neurons"), summary.null_rosetta === null ? ", no null" : `, ${format.count(summary.null_rosetta)} by chance`], true),
-      fact(share === null ? "–" : format.share(share), [term("above the null"), `: ${format.count(summary.rosetta_above_null)} of them`]),
-      fact(format.count(live), [`live units in ${summary.anchor}`, summary.anchor_dead ? `, ${summary.anchor_dead} dead` : ""]),
-      fact(format.count(summary.images), `images, seed ${summary.seed}${summary.partial ? ", so far" : ""}`),
-      fact(format.seconds(summary.seconds), summary.rate === null ? "in all" : `${summary.rate.toFixed(summary.rate < 10 ? 1 : 0)} images/s, ${format.bytes(summary.peak)} peak`)),
-    backbones(summary), neurons());
+    h(
+      "div.facts",
+      {},
+      fact(
+        format.count(summary.rosetta),
+        [
+          term("Rosetta Neuron", "Rosetta Neurons"),
+          summary.null_rosetta === null
+            ? ", no null"
+            : `, ${format.count(summary.null_rosetta)} by chance`,
+        ],
+        true,
+      ),
+      fact(share === null ? "–" : format.share(share), [
+        term("above the null"),
+        `: ${format.count(summary.rosetta_above_null)} of them`,
+      ]),
+      fact(format.count(live), [
+        `live units in ${summary.anchor}`,
+        summary.anchor_dead ? `, ${summary.anchor_dead} dead` : "",
+      ]),
+      fact(
+        format.count(summary.images),
+        `images, seed ${summary.seed}${summary.partial ? ", so far" : ""}`,
+      ),
+      fact(
+        format.seconds(summary.seconds),
+        summary.rate === null
+          ? "in all"
+          : `${summary.rate.toFixed(summary.rate < 10 ? 1 : 0)} images/s, ${format.bytes(summary.peak)} peak`,
+      ),
+    ),
+    backbones(summary),
+    neurons(),
+  );
 }
 
 function backbones(summary) {
-  const heads = ["Backbone", "Units", term("best buddies", "Best buddies"), term("share", "Share"), "By chance",
-    term("above the null", "Above the null"), term("threshold", "Threshold"), term("false discoveries", "False"), term("halves", "Halves agree")];
-  const line = (t) => [t.backbone, `${format.count(t.units)}${t.dead ? ` (${format.count(t.dead)} dead)` : ""}`, format.count(t.best_buddies),
-    format.share(t.share), format.count(t.null_best_buddies), format.share(t.above_null), format.r(t.threshold),
-    format.share(t.false_discoveries), format.share(t.jaccard)];
-  return h("div.part", {}, h("h3", {}, "Backbone by backbone"), h("div.wide", {}, h("table", {},
-    h("thead", {}, h("tr", {}, ...heads.map((text, i) => h(i ? "th" : "th.left", { scope: "col" }, text)))),
-    h("tbody", {}, ...summary.tables.map((t) => h("tr", {}, ...line(t).map((text, i) => h(i ? "td" : "td.left", {}, text))))))));
+  const heads = [
+    "Backbone",
+    "Units",
+    term("best buddies", "Best buddies"),
+    term("share", "Share"),
+    "By chance",
+    term("above the null", "Above the null"),
+    term("threshold", "Threshold"),
+    term("false discoveries", "False"),
+    term("halves", "Halves agree"),
+  ];
+  const line = (t) => [
+    t.backbone,
+    `${format.count(t.units)}${t.dead ? ` (${format.count(t.dead)} dead)` : ""}`,
+    format.count(t.best_buddies),
+    format.share(t.share),
+    format.count(t.null_best_buddies),
+    format.share(t.above_null),
+    format.r(t.threshold),
+    format.share(t.false_discoveries),
+    format.share(t.jaccard),
+  ];
+  return h(
+    "div.part",
+    {},
+    h("h3", {}, "Backbone by backbone"),
+    h(
+      "div.wide",
+      {},
+      h(
+        "table",
+        {},
+        h(
+          "thead",
+          {},
+          h("tr", {}, ...heads.map((text, i) => h(i ? "th" : "th.left", { scope: "col" }, text))),
+        ),
+        h(
+          "tbody",
+          {},
+          ...summary.tables.map((t) =>
+            h("tr", {}, ...line(t).map((text, i) => h(i ? "td" : "td.left", {}, text))),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 const unitName = (model, layer, channel) => `${model.layers[layer].name}:${channel}`;
@@ -68,29 +144,90 @@ const unitName = (model, layer, channel) => `${model.layers[layer].name}:${chann
 function neurons() {
   const { models, rows } = answer;
   if (!rows.length) {
-    return notice({ title: "No Rosetta Neuron under this rule", text: "No unit has a partner in every backbone. Try a larger K, another rule, or more images." });
+    return notice({
+      title: "No Rosetta Neuron under this rule",
+      text: "No unit has a partner in every backbone. Try a larger K, another rule, or more images.",
+    });
   }
   const shown = all ? rows : rows.slice(0, FIRST);
-  const heads = ["#", "Neuron", term("weakest", "Weakest r"), term("null", "Null"), ...models.slice(1).map((m) => m.name)];
+  const heads = [
+    "#",
+    "Neuron",
+    term("weakest", "Weakest r"),
+    term("null", "Null"),
+    ...models.slice(1).map((m) => m.name),
+  ];
   const body = h("tbody", {}, ...shown.map((row, at) => tableRow(row, at, models)));
   body.addEventListener("click", (event) => {
     const line = event.target.closest("tr");
     if (line) select({ result: answer.summary.result, neuron: line.dataset.key, tab: "gallery" });
   });
   const rest = rows.length - shown.length;
-  return h("div.part", {}, h("h3", {}, `Ranked neurons (${format.count(rows.length)})`),
-    h("div.wide", {}, h("table.ranked", {}, h("thead", {}, h("tr", {}, ...heads.map((text, i) => h(i === 1 ? "th.left" : "th", { scope: "col" }, text)))), body)),
-    rest > 0 ? h("div.after", {}, h("button.r-button.small", { type: "button", onclick: () => { all = true; draw(); } }, `Show ${format.count(rest)} more`)) : null);
+  return h(
+    "div.part",
+    {},
+    h("h3", {}, `Ranked neurons (${format.count(rows.length)})`),
+    h(
+      "div.wide",
+      {},
+      h(
+        "table.ranked",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            ...heads.map((text, i) => h(i === 1 ? "th.left" : "th", { scope: "col" }, text)),
+          ),
+        ),
+        body,
+      ),
+    ),
+    rest > 0
+      ? h(
+          "div.after",
+          {},
+          h(
+            "button.r-button.small",
+            {
+              type: "button",
+              onclick: () => {
+                all = true;
+                draw();
+              },
+            },
+            `Show ${format.count(rest)} more`,
+          ),
+        )
+      : null,
+  );
 }
 
 function tableRow([layer, channel, , above, partners], at, models) {
   const key = `${models[0].name}/${unitName(models[0], layer, channel)}`;
   const weakest = Math.min(...partners.map((p) => p[2]));
   const nulls = partners.map((p) => p[3]).filter((v) => v !== null);
-  return h("tr.go", { data: { key } }, h("td", {}, String(at + 1)),
-    h("td.left", {}, h("button.link", { type: "button", title: `Open ${key} in the Gallery` }, unitName(models[0], layer, channel))),
-    h("td", {}, format.r(weakest), above ? null : h("small", {}, "chance")), h("td", {}, nulls.length ? format.r(Math.min(...nulls)) : "–"),
-    ...partners.map(([l, c, score], i) => h("td", {}, format.r(score), h("small", {}, unitName(models[i + 1], l, c)))));
+  return h(
+    "tr.go",
+    { data: { key } },
+    h("td", {}, String(at + 1)),
+    h(
+      "td.left",
+      {},
+      h(
+        "button.link",
+        { type: "button", title: `Open ${key} in the Gallery` },
+        unitName(models[0], layer, channel),
+      ),
+    ),
+    h("td", {}, format.r(weakest), above ? null : h("small", {}, "chance")),
+    h("td", {}, nulls.length ? format.r(Math.min(...nulls)) : "–"),
+    ...partners.map(([l, c, score], i) =>
+      h("td", {}, format.r(score), h("small", {}, unitName(models[i + 1], l, c))),
+    ),
+  );
 }
 
 part("open").addEventListener("click", () => select({ tab: "gallery" }));

@@ -53,7 +53,7 @@ def test_a_click_changes_grid_columns_scores_and_address_and_reload_restores(
     assert place(page)["neuron"] == unit
     maps = page.locator("#large-view canvas[data-unit]")
     expect(maps).to_have_count(5)
-    assert maps.first.get_attribute("data-unit") == unit
+    expect(maps.first).to_have_attribute("data-unit", unit)
     caption = page.locator("#large-view .figure").nth(2).inner_text()
     assert re.search(r"null 0\.\d\d", caption.replace("\n", " "))
     page.locator("#large-view .thumb").nth(2).click()

@@ -77,8 +77,24 @@
 
   // The selection: everything that a copied link must bring back.
   const DEFAULTS = {
-    tab: "gallery", result: "", rule: "published", k: "5", score: "", neuron: "", image: "",
-    pin: "", find: "", lowest: "", above: "", concept: "", layer: "", stars: "", point: "", job: "",
+    tab: "gallery",
+    result: "",
+    rule: "published",
+    k: "5",
+    score: "",
+    neuron: "",
+    image: "",
+    pin: "",
+    find: "",
+    lowest: "",
+    above: "",
+    concept: "",
+    layer: "",
+    stars: "",
+    point: "",
+    job: "",
+    plot: "",
+    other: "",
   };
 
   function readAddress() {
@@ -95,7 +111,11 @@
       else query.set(key, state[key]);
     }
     // Slashes and colons of unit names are legal in a query and far easier to read.
-    const text = query.toString().replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%2C", ",");
+    const text = query
+      .toString()
+      .replaceAll("%2F", "/")
+      .replaceAll("%3A", ":")
+      .replaceAll("%2C", ",");
     history.replaceState(null, "", text ? `?${text}` : location.pathname);
   }
 
@@ -135,7 +155,10 @@
     try {
       answer = await ask(payload);
     } catch {
-      throw new Refusal("The app does not answer.", "See whether it still runs, then reload the page.");
+      throw new Refusal(
+        "The app does not answer.",
+        "See whether it still runs, then reload the page.",
+      );
     }
     if (answer && typeof answer === "object" && "error" in answer) {
       throw new Refusal(answer.error, answer.hint);
@@ -179,14 +202,22 @@
   /** The box that stands where something failed or is missing. */
   function notice({ title, text = "", kind = "empty", action = null }) {
     const mark = kind === "error" ? icon("warn") : null;
-    return h(`div.r-notice.${kind}`, { role: kind === "error" ? "alert" : "status" },
-      mark, h("strong", {}, title), text ? h("p", {}, text) : null, action);
+    return h(
+      `div.r-notice.${kind}`,
+      { role: kind === "error" ? "alert" : "status" },
+      mark,
+      h("strong", {}, title),
+      text ? h("p", {}, text) : null,
+      action,
+    );
   }
 
-  const failure = (error) => notice({ title: error.message, text: error.hint ?? "", kind: "error" });
+  const failure = (error) =>
+    notice({ title: error.message, text: error.hint ?? "", kind: "error" });
 
   const format = {
-    r: (value) => (value === null || value === undefined ? "–" : value.toFixed(2).replace("-", "−")),
+    r: (value) =>
+      value === null || value === undefined ? "–" : value.toFixed(2).replace("-", "−"),
     count: (value) => (value === null ? "–" : Math.round(value).toLocaleString("en")),
     share: (value) => (value === null ? "–" : `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`),
     bytes(value) {
@@ -208,16 +239,44 @@
     },
     date: (value) =>
       new Date(value * 1000).toLocaleString("en-GB", {
-        day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit",
+        day: "numeric",
+        month: "short",
+        year: "numeric",
+        hour: "2-digit",
+        minute: "2-digit",
       }),
     value(v) {
       const size = Math.abs(v);
-      const text = v === 0 ? "0" : size >= 100 ? v.toFixed(0) : size >= 10 ? v.toFixed(1) : size >= 1 ? v.toFixed(2) : size >= 0.001 ? v.toFixed(3) : v.toExponential(0);
+      const text =
+        v === 0
+          ? "0"
+          : size >= 100
+            ? v.toFixed(0)
+            : size >= 10
+              ? v.toFixed(1)
+              : size >= 1
+                ? v.toFixed(2)
+                : size >= 0.001
+                  ? v.toFixed(3)
+                  : v.toExponential(0);
       return text.replace("-", "−");
     },
   };
 
   window.rosetta = {
-    h, icon, on, put, get, select, call, latest, debounce, throttle, notice, failure, format, Refusal,
+    h,
+    icon,
+    on,
+    put,
+    get,
+    select,
+    call,
+    latest,
+    debounce,
+    throttle,
+    notice,
+    failure,
+    format,
+    Refusal,
   };
 })();

@@ -32,7 +32,9 @@
 
   /** Hand a file to the browser's downloads. */
   function save(name, content, type) {
-    const address = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
+    const address = URL.createObjectURL(
+      content instanceof Blob ? content : new Blob([content], { type }),
+    );
     const link = document.createElement("a");
     link.href = address;
     link.download = name;

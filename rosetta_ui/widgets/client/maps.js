@@ -8,8 +8,16 @@
      exported pictures, "fire", is given by the server.
      [lightness, chroma, hue] at the low end, the middle and the high end. */
   const WALKS = {
-    sea: [[0.2, 0.12, 292], [0.6, 0.13, 195], [0.95, 0.15, 105]],
-    grey: [[0.12, 0, 0], [0.55, 0, 0], [0.98, 0, 0]],
+    sea: [
+      [0.2, 0.12, 292],
+      [0.6, 0.13, 195],
+      [0.95, 0.15, 105],
+    ],
+    grey: [
+      [0.12, 0, 0],
+      [0.55, 0, 0],
+      [0.98, 0, 0],
+    ],
   };
 
   function fromOklch(lightness, chroma, hue) {
@@ -42,9 +50,10 @@
     const table = new Uint8ClampedArray(256 * 3);
     for (let i = 0; i < 256; i += 1) {
       const t = i / 255;
-      const mix = (k) => (t < 0.5
-        ? low[k] + (middle[k] - low[k]) * 2 * t
-        : middle[k] + (high[k] - middle[k]) * (2 * t - 1));
+      const mix = (k) =>
+        t < 0.5
+          ? low[k] + (middle[k] - low[k]) * 2 * t
+          : middle[k] + (high[k] - middle[k]) * (2 * t - 1);
       const lightness = low[0] + (high[0] - low[0]) * t;
       table.set(shown(lightness, mix(1), mix(2)), 3 * i);
     }
@@ -70,8 +79,10 @@
       const first = Math.floor(at);
       const t = at - first;
       const pull = [
-        ((-0.5 * t + 1) * t - 0.5) * t, (1.5 * t - 2.5) * t * t + 1,
-        ((-1.5 * t + 2) * t + 0.5) * t, (0.5 * t - 0.5) * t * t,
+        ((-0.5 * t + 1) * t - 0.5) * t,
+        (1.5 * t - 2.5) * t * t + 1,
+        ((-1.5 * t + 2) * t + 0.5) * t,
+        (0.5 * t - 0.5) * t * t,
       ];
       return pull.map((w, k) => [Math.min(size - 1, Math.max(0, first - 1 + k)), w]);
     });
@@ -168,5 +179,8 @@
     return `linear-gradient(90deg, ${stops.join(", ")})`;
   }
 
-  Object.assign(window.rosetta, { maps: { tables, bytes, floats, levels, paint, gradient }, setView });
+  Object.assign(window.rosetta, {
+    maps: { tables, bytes, floats, levels, paint, gradient },
+    setView,
+  });
 })();

@@ -5,12 +5,13 @@
   const GAP = 16;
   const TEXT = 46;
 
-  const loaded = (address) => new Promise((resolve, reject) => {
-    const image = new Image();
-    image.onload = () => resolve(image);
-    image.onerror = () => reject(new Error("the picture could not be read"));
-    image.src = address;
-  });
+  const loaded = (address) =>
+    new Promise((resolve, reject) => {
+      const image = new Image();
+      image.onload = () => resolve(image);
+      image.onerror = () => reject(new Error("the picture could not be read"));
+      image.src = address;
+    });
 
   /** Draw figures side by side: {title, note, map: canvas or null} over one picture.
 

@@ -40,7 +40,8 @@
   if (document.body) keepTheme();
   else addEventListener("DOMContentLoaded", keepTheme);
 
-  const tabButton = (name) => document.querySelector(`[role=tab][data-tab-id="${CSS.escape(name)}"]`);
+  const tabButton = (name) =>
+    document.querySelector(`[role=tab][data-tab-id="${CSS.escape(name)}"]`);
 
   function openTab(name) {
     const button = tabButton(name);

@@ -8,24 +8,24 @@
       "A unit of the generator with a matched unit in every chosen backbone: one concept that all of these networks share.",
     "best buddies":
       "Two units that are each other's highest score: mutual nearest neighbours, K = 1.",
-    null:
-      "The best score the same search finds when the images are shuffled between the models. A real match should stand well above it.",
+    null: "The best score the same search finds when the images are shuffled between the models. A real match should stand well above it.",
     "above the null":
       "The weakest score is higher than the threshold that only a small share (q, 5 %) of chance matches reach.",
     score:
       "Correlation of the two units' activation maps over all positions of all images, from −1 to 1.",
-    weakest: "The lowest of a neuron's scores over the backbones: it is as strong as its weakest link.",
+    weakest:
+      "The lowest of a neuron's scores over the backbones: it is as strong as its weakest link.",
     pearson: "Correlation of the raw maps. Layout that all images share counts as agreement.",
     centred:
       "Correlation after each position's mean over the images is removed: what all pictures share by layout no longer counts. Best for aligned faces.",
-    rule:
-      "Which pairs count. Published: a unit's best partner, if the unit is among that partner's K best. Mutual: each among the other's K best. Clique: mutual, and the backbones agree with each other too.",
+    rule: "Which pairs count. Published: a unit's best partner, if the unit is among that partner's K best. Mutual: each among the other's K best. Clique: mutual, and the backbones agree with each other too.",
     K: "How many best partners of a unit are looked at by the rule.",
     rank: "Place of the generator's unit among its partner's best units; 1 is first.",
     halves: "The score on two separate halves of the images. If they agree, the match is stable.",
     ψ: "Truncation: below 1 the generator stays closer to its average picture, with fewer odd ones.",
     seed: "Number that fixes the random images. The same seed gives the same images on any machine.",
-    backbone: "A network that looks at images: classifier or self-supervised, not a GAN's discriminator.",
+    backbone:
+      "A network that looks at images: classifier or self-supervised, not a GAN's discriminator.",
     unit: "One channel of one layer, written model/layer:channel. The paper calls it a neuron.",
     threshold: "Score that only q (5 %) of the matches among shuffled images reach.",
     "false discoveries": "Estimated share of chance matches among those above the threshold.",
@@ -46,7 +46,10 @@
     document.body.append(bubble);
     const at = anchor.getBoundingClientRect();
     const size = bubble.getBoundingClientRect();
-    const left = Math.min(Math.max(8, at.left + at.width / 2 - size.width / 2), innerWidth - size.width - 8);
+    const left = Math.min(
+      Math.max(8, at.left + at.width / 2 - size.width / 2),
+      innerWidth - size.width - 8,
+    );
     const above = at.top - size.height - 8;
     bubble.style.left = `${left}px`;
     bubble.style.top = `${above > 8 ? above : at.bottom + 8}px`;
@@ -64,7 +67,11 @@
 
   /** A word with a dotted line that explains itself; `name` is a key of the table above. */
   function term(name, words = name) {
-    const node = h("button.r-term", { type: "button", "aria-label": `${words}: ${MEANING[name]}` }, words);
+    const node = h(
+      "button.r-term",
+      { type: "button", "aria-label": `${words}: ${MEANING[name]}` },
+      words,
+    );
     return explain(node, MEANING[name]);
   }
 
