@@ -24,7 +24,15 @@ from rosetta_ui.models.own import backbone_from, generator_from, own_card
 from rosetta_ui.models.registry import build_registry
 from rosetta_ui.models.weights import WeightStore
 from rosetta_ui.settings import Settings
-from rosetta_ui.types import LayerSpec, MatchRequest, Selection
+from rosetta_ui.types import (
+    EditRequest,
+    EditSettings,
+    LayerSpec,
+    MatchRequest,
+    Selection,
+    Shift,
+    UnitChoice,
+)
 
 PROJECT = Path(__file__).resolve().parent.parent
 EXAMPLE = PROJECT / "tests" / "own_models" / "my_models.py"
@@ -88,6 +96,24 @@ def test_its_neurons_are_seen_in_the_gallery(engine: Engine) -> None:
     assert row.picture.shape == (32, 32, 3)
     assert [row.maps[unit].shape for unit in units] == [(8, 8), (16, 16)]
     assert np.array_equal(row.picture, engine.preview(status.result, 3))
+
+
+def test_its_matched_neurons_are_moved_by_an_edit(engine: Engine) -> None:
+    result = engine.wait(engine.start_match(REQUEST), 60).result
+    neurons = engine.neurons(result, Selection("mutual", 5))
+    units = tuple(neuron.anchor for neuron in neurons)
+    state, before = engine.editing.start_picture("my-gan", seed=3)
+    settings = EditSettings("z", steps=40, learning_rate=0.1)
+    request = EditRequest((Shift(0.25),), UnitChoice("units", units=units), settings)
+    frames = list(engine.editing.edit(state, request))
+    assert frames[-1].loss < frames[0].loss
+    edited, after = frames[-1].state, frames[-1].picture
+    assert edited is not None
+    assert after is not None
+    assert edited.steps[0].units == units
+    assert after.shape == before.shape == (32, 32, 3)
+    assert not np.array_equal(after, before)
+    assert np.array_equal(engine.editing.draw(edited), after)
 
 
 def test_it_is_the_same_in_every_process(tmp_path: Path) -> None:
