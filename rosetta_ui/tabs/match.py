@@ -12,6 +12,7 @@ import gradio as gr
 
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.tabs import present
+from rosetta_ui.tabs.plots import PlotsEngine, compare_section, plots_section
 from rosetta_ui.types import (
     Estimate,
     JobStatus,
@@ -34,7 +35,7 @@ MOST_IMAGES = 10_000_000
 PUBLISHED_BACKBONES = ("mae", "dino", "clip", "resnet50")
 
 
-class MatchEngine(Protocol):
+class MatchEngine(PlotsEngine, Protocol):
     """What the Match tab asks of the engine."""
 
     def models(self, role: Role | None = None) -> list[ModelStatus]: ...
@@ -210,4 +211,6 @@ def match_tab(engine: MatchEngine) -> None:
         with gr.Column(elem_id="match-found-column", min_width=0):
             match_job(match.job, match.stop, match.start)
             match_summary(match.summary)
+            plots_section(engine)
             match_history(match.results, match.keep, match.rename, match.delete)
+            compare_section(engine)

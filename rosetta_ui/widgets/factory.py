@@ -24,7 +24,7 @@ from rosetta_ui.errors import BadRequestError, RosettaError
 HERE = Path(__file__).resolve().parent
 CLIENT = (
     *("core.js", "maps.js", "terms.js", "keep.js", "neurons.js"),
-    *("figures.js", "grid_row.js", "picture.js", "shell.js"),
+    *("figures.js", "grid_row.js", "picture.js", "plots.js", "shell.js"),
 )
 
 Asked = Mapping[str, Any]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from fake_desk import FakeDesk
+from fake_plots import FakePlots
 from numpy.typing import NDArray
 
 from rosetta_ui.errors import BadRequestError, StoreError
@@ -123,12 +125,13 @@ def units_of(name: str) -> int:
     return sum(channels for _, channels, _ in LAYERS[name])
 
 
-class FakeEngine:
+class FakeEngine(FakePlots):
     """Answers like the engine; every answer is drawn from seeds."""
 
     def __init__(self, n_neurons: int = 160, seconds: float = 6.0, hostile: bool = False) -> None:
         self.n_neurons, self.seconds, self.started = n_neurons, seconds, time.monotonic()
         self.calls: list[str] = []
+        self.editing = FakeDesk(draw)
         self._jobs: dict[str, tuple[float, MatchRequest | None, float | None]] = {}
         request = MatchRequest(GENERATOR, tuple(LAYERS)[1:], 256, seed=0, psi=0.7, score="centred")
         self._results = [
