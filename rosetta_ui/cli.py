@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from rosetta_ui.commands import bench, match, published, results, zoo, zoo_add
+from rosetta_ui.commands import bench, edit, match, published, results, zoo, zoo_add
 from rosetta_ui.errors import Cancelled, RosettaError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ zoo_add.mount(zoo.app)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(bench.app, name="bench")
 match.mount(app)
+edit.mount(app)
 results.mount(app)
 published.mount(app)
 

@@ -228,7 +228,9 @@ function ghost(W, H) {
   const [dx, dy] = drag ? [(drag.x1 - drag.x0) * W, (drag.y1 - drag.y0) * H] : [0, 0];
   const box = [px - px * s + dx * s, py - py * s + dy * s, W * s, H * s];
   if (image.complete && image.naturalWidth) {
-    context.globalAlpha = 0.6;
+    context.fillStyle = "rgb(10 12 16 / 60%)"; // what is there now steps back
+    context.fillRect(0, 0, W, H);
+    context.globalAlpha = 0.85;
     context.drawImage(image, ...box);
     context.globalAlpha = 1;
   }

@@ -29,7 +29,7 @@ function take(next) {
   part("strip").replaceChildren(...next.entries.map((entry, i) =>
     h("button.state", { type: "button", "aria-pressed": String(i === next.at), "aria-label": `State ${i}: ${entry.label}`, onclick: () => go(i) },
       h("img", { src: entry.thumb, alt: "" }), h("small", {}, entry.label))));
-  part("strip").children[next.at]?.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+  part("strip").scrollLeft = 92 * next.at - part("strip").clientWidth / 2; // never the page itself
   numbers(next.entries[next.at]);
 }
 

@@ -1,0 +1,132 @@
+"""Pictures that are edited without networks: a drawn face is rolled, turned over or brightened."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetta_ui.editing.history import History
+from rosetta_ui.editing.recipe import recipe_json, recipe_state, request_of
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.types import (
+    EditEntry,
+    EditNumbers,
+    EditProgress,
+    EditRequest,
+    EditSettings,
+    EditStep,
+    EditView,
+    Latents,
+    Mirror,
+    PictureState,
+    Shift,
+    Unit,
+    UnitChoice,
+)
+
+STEPS = 20
+SETTINGS = EditSettings("z", STEPS, 0.1)
+
+
+class FakeDesk:
+    """Answers as the engine's desk does; an edit takes some seconds of the clock."""
+
+    def __init__(self, draw: Callable[[int, int], NDArray[np.uint8]], seconds: float = 1.0) -> None:
+        self._draw = draw
+        self._seconds = seconds
+        self._pages: dict[str, History[EditEntry]] = {}
+        self._running: dict[str, tuple[int, float, EditEntry, bool]] = {}
+        self._tickets = itertools.count(1)
+        self.asked: list[EditRequest] = []
+        self.closed: list[str] = []
+
+    def open(
+        self, generator: str, seed: int, class_index: int | None, psi: float | None, page: str
+    ) -> EditView:
+        latents = Latents("z", np.full((1, 4), seed, np.float32), class_index)
+        state = PictureState(generator, seed, 1.0, class_index, latents, latents)
+        page = page or f"page{len(self._pages)}"
+        self._pages[page] = History([EditEntry(f"Seed {seed}", self._draw(seed, 256), state)])
+        return self.view(page)
+
+    def view(self, page: str) -> EditView:
+        if page not in self._pages:
+            raise BadRequestError("This picture is no longer open here.", "Choose a seed.")
+        history = self._pages[page]
+        return EditView(page, tuple(history.entries), history.at)
+
+    def go(self, page: str, to: int) -> EditView:
+        self._running.pop(page, None)
+        self._pages[page].go(to)
+        return self.view(page)
+
+    def ask(self, page: str, request: EditRequest) -> int:
+        self.asked.append(request)
+        now = self._pages[page].current
+        picture = now.picture
+        for edit in request.edits:
+            if isinstance(edit, Shift):
+                moved = (round(edit.dy * picture.shape[0]), round(edit.dx * picture.shape[1]))
+                picture = np.roll(picture, moved, (0, 1))
+            elif isinstance(edit, Mirror):
+                picture = np.ascontiguousarray(picture[:, ::-1])
+            else:
+                picture = np.clip(picture * 1.2, 0, 255).astype(np.uint8)
+        step = EditStep(request.edits, (), SETTINGS)
+        state = replace(now.state, steps=(*now.state.steps, step))
+        numbers = EditNumbers(0.58, 0.84, float("nan"), 97.0, 40.0, 97.0, "dinov2-s")
+        ticket = next(self._tickets)
+        entry = EditEntry(type(request.edits[0]).__name__, picture, state, numbers)
+        self._running[page] = (ticket, time.monotonic(), entry, False)
+        return ticket
+
+    def progress(self, page: str) -> EditProgress:
+        self.view(page)
+        if page not in self._running:
+            return EditProgress(0, "stopped")
+        ticket, begun, entry, stopped = self._running[page]
+        share = (time.monotonic() - begun) / self._seconds
+        if stopped:
+            return EditProgress(ticket, "stopped")
+        if share >= 1:
+            if self._pages[page].current is not entry:
+                self._pages[page].add(entry)
+            return EditProgress(ticket, "done", STEPS, STEPS, -0.6)
+        step = int(share * STEPS)
+        left = self._seconds * (1 - share)
+        picture = entry.picture[::4, ::4]
+        return EditProgress(
+            ticket, "running", step, STEPS, -0.5, left, 0, step, picture, step < STEPS
+        )
+
+    def stop(self, page: str) -> None:
+        ticket, begun, entry, _ = self._running[page]
+        self._running[page] = (ticket, begun, entry, True)
+
+    def close(self, page: str) -> None:
+        self.closed.append(page)
+
+    def load(self, page: str, recipe: Mapping[str, Any]) -> EditView:
+        state = recipe_state(recipe)
+        view = self.open(state.generator, state.seed, state.class_index, None, page)
+        self._pages[view.page].add(EditEntry("Loaded", self._draw(state.seed, 256), state))
+        return self.view(view.page)
+
+    def recipe(self, state: PictureState) -> dict[str, Any]:
+        return recipe_json(state)
+
+    def read_request(self, data: object) -> EditRequest:
+        return request_of(data)
+
+    def unit_maps(
+        self, page: str, choice: UnitChoice, most: int
+    ) -> tuple[list[Unit], NDArray[np.uint8], int]:
+        units = [Unit(self._pages[page].current.state.generator, "conv0", c) for c in range(30)]
+        maps = np.random.default_rng(0).integers(0, 256, (30, 16, 16)).astype(np.uint8)
+        return units[:most], maps[:most], len(units)

@@ -1,0 +1,117 @@
+"""The Edit tab's answers, with a drawn desk in the place of the real one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_engine import FakeEngine
+
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.tabs.edit import Editor
+from rosetta_ui.types import Shift
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine(n_neurons=30)
+
+
+@pytest.fixture
+def editor(engine: FakeEngine) -> Editor:
+    return Editor(engine)
+
+
+def opened(editor: Editor) -> dict[str, Any]:
+    return editor.open({"generator": "mobilestylegan", "seed": 3, "page": ""})
+
+
+def finished(editor: Editor, page: str) -> dict[str, Any]:
+    for _ in range(200):
+        now = editor.progress({"page": page, "seen": 0})
+        if now["state"] == "done":
+            return now
+        time.sleep(0.02)
+    raise AssertionError("the edit did not end")
+
+
+def test_a_seed_opens_with_one_state_and_its_picture(editor: Editor) -> None:
+    view = opened(editor)
+    assert [entry["label"] for entry in view["entries"]] == ["Seed 3"]
+    assert view["picture"].startswith("data:image/png;base64,")
+    json.dumps(view, allow_nan=False)
+
+
+def test_a_gesture_becomes_the_engines_own_edit(editor: Editor, engine: FakeEngine) -> None:
+    view = opened(editor)
+    request = {"edits": [{"kind": "shift", "dx": 0.25, "dy": -0.2}], "choice": {"kind": "usual"}}
+    ticket = editor.ask({"page": view["page"], "request": request})["ticket"]
+    assert engine.editing.asked[-1].edits == (Shift(0.25, -0.2),)
+    now = finished(editor, view["page"])
+    assert now["ticket"] == ticket
+    assert now["view"]["at"] == 1
+    assert now["view"]["entries"][1]["numbers"]["realism"] == 97.0
+    json.dumps(now, allow_nan=False)
+
+
+def test_undo_shows_the_very_same_picture(editor: Editor) -> None:
+    view = opened(editor)
+    request = {"edits": [{"kind": "mirror"}]}
+    editor.ask({"page": view["page"], "request": request})
+    finished(editor, view["page"])
+    assert editor.go({"page": view["page"], "to": 0})["picture"] == view["picture"]
+
+
+def test_a_recipe_goes_out_and_comes_back(editor: Editor) -> None:
+    view = opened(editor)
+    recipe = json.loads(json.dumps(editor.recipe({"page": view["page"]})))
+    again = editor.load({"page": "", "recipe": recipe})
+    assert again["generator"] == "mobilestylegan"
+    assert again["seed"] == 3
+
+
+@pytest.mark.parametrize("recipe", [None, [], "text", {}, {"kind": "rosetta-edit", "schema": 9}])
+def test_what_is_no_recipe_is_refused_in_words(editor: Editor, recipe: Any) -> None:
+    with pytest.raises(BadRequestError):
+        editor.load({"page": "", "recipe": recipe})
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        None,
+        {"edits": "shift"},
+        {"edits": [{"kind": "explode"}]},
+        {"edits": [{"kind": "shift", "dx": float("nan"), "dy": 0}]},
+        {"edits": [{"kind": "shift", "wrong": 1}]},
+        {"edits": [{"kind": "mirror"}], "choice": {"kind": "units", "units": ["nonsense"]}},
+        {"edits": [{"kind": "scale", "factor": 1, "region": [[0, 0]]}]},
+    ],
+)
+def test_malformed_requests_are_refused_in_words(editor: Editor, request_: Any) -> None:
+    view = opened(editor)
+    with pytest.raises(BadRequestError):
+        editor.ask({"page": view["page"], "request": request_})
+
+
+def test_neurons_come_with_their_maps(editor: Editor) -> None:
+    view = opened(editor)
+    answer = editor.units({"page": view["page"], "choice": {"kind": "active", "x": 0.5, "y": 0.4}})
+    assert answer["total"] == 30
+    maps = np.frombuffer(base64.b64decode(answer["maps"]), np.uint8)
+    assert maps.size == len(answer["units"]) * 256
+
+
+def test_a_page_that_is_gone_is_said_so(editor: Editor) -> None:
+    with pytest.raises(BadRequestError, match="no longer open"):
+        editor.view({"page": "unknown"})
+
+
+def test_concepts_are_listed_largest_first(editor: Editor) -> None:
+    found = editor.concepts({"result": "bundled"})
+    sizes = [concept["size"] for concept in found]
+    assert sizes == sorted(sizes, reverse=True)
