@@ -9,6 +9,7 @@ from typing import Protocol
 import gradio as gr
 
 from rosetta_ui.tabs import present
+from rosetta_ui.tabs.api import ApiEngine, api_endpoints
 from rosetta_ui.tabs.edit import EditEngine, edit_tab
 from rosetta_ui.tabs.gallery import GalleryEngine, gallery_tab
 from rosetta_ui.tabs.invert import invert_tab
@@ -19,7 +20,7 @@ from rosetta_ui.widgets.factory import Asked
 from rosetta_ui.widgets.header import header
 
 
-class PageEngine(GalleryEngine, MatchEngine, EditEngine, Protocol):
+class PageEngine(GalleryEngine, MatchEngine, EditEngine, ApiEngine, Protocol):
     """What the whole page asks of the engine."""
 
     def readiness(self) -> Readiness: ...
@@ -48,4 +49,5 @@ def build(engine: PageEngine) -> gr.Blocks:
                 edit_tab(engine)
             with gr.Tab("Invert", id="invert"):
                 invert_tab()
+        api_endpoints(engine)
     return page

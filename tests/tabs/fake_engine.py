@@ -16,6 +16,7 @@ from fake_plots import FakePlots
 from numpy.typing import NDArray
 
 from rosetta_ui.errors import BadRequestError, StoreError
+from rosetta_ui.store.exchange import export_json
 from rosetta_ui.types import (
     BackboneSummary,
     Estimate,
@@ -328,7 +329,7 @@ class FakeEngine(FakePlots):
         return sorted(kept, key=lambda n: -n.score_min)
 
     def export(self, result: str, selection: Selection) -> dict[str, object]:
-        return {"schema": 1, "neurons": [str(n.anchor) for n in self.neurons(result, selection)]}
+        return export_json(self.neurons(result, selection))
 
     # Views
 
