@@ -12,7 +12,6 @@ Results are named by their ids only: a visitor's text is never taken for a path.
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from rosetta_ui.errors import BadRequestError, RosettaError
 from rosetta_ui.tabs import present
+from rosetta_ui.tabs.files import file_json
 from rosetta_ui.types import (
     HeatmapRow,
     JobStatus,
@@ -38,13 +38,6 @@ from rosetta_ui.widgets.factory import picture_uri
 ENDPOINTS = ("match", "rosetta", "heatmaps", "export")
 HEARTBEAT = 0.25  # seconds between looks at a job: also how long a cancelled call goes on
 MOST_UNITS = 64
-MIME = {
-    "json": "application/json",
-    "csv": "text/csv",
-    "parquet": "application/vnd.apache.parquet",
-    "html": "text/html",
-    "webp": "image/webp",
-}
 
 Rule = Literal["published", "mutual", "clique"]
 Score = Literal["", "pearson", "centred", "published"]
@@ -247,11 +240,7 @@ class Api:
             result = self._known(result)
             chosen = self._selection(result, rule, k, score)
             data = self._engine.export_file(result, chosen, kind, neuron)
-            return {
-                "name": f"rosetta-{result}.{kind}",
-                "mime": MIME[kind],
-                "data": base64.b64encode(data).decode("ascii"),
-            }
+            return file_json(result, kind, data)
 
     def _known(self, result: str) -> str:
         known = [info.result for info in self._engine.results()]

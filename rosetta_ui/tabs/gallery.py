@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.tabs import present
+from rosetta_ui.tabs.files import file_json
 from rosetta_ui.types import (
     HeatmapRow,
     MatchSummary,
@@ -61,6 +62,14 @@ class GalleryEngine(Protocol):
         self, result: str, units: Sequence[Unit], image: int, size: int = 64
     ) -> HeatmapRow: ...
     def export(self, result: str, selection: Selection) -> dict[str, Any]: ...
+    def export_file(
+        self,
+        result: str,
+        selection: Selection,
+        kind: str,
+        neuron: str = "",
+        names: Mapping[str, str] | None = None,
+    ) -> bytes: ...
 
 
 class Gallery:
@@ -153,6 +162,15 @@ class Gallery:
         """The neurons in the exchange format of the command line."""
         return self._engine.export(present.text_of(asked, "result"), self._selection(asked))
 
+    def file(self, asked: Asked) -> present.Json:
+        """A file for others: a page, a film, a table."""
+        result, kind = present.text_of(asked, "result"), present.text_of(asked, "kind")
+        given = asked.get("names")
+        names = {str(k): str(v)[:60] for k, v in given.items()} if isinstance(given, dict) else {}
+        neuron = present.text_of(asked, "neuron")
+        data = self._engine.export_file(result, self._selection(asked), kind, neuron, names)
+        return file_json(result, kind, data)
+
     def _selection(self, asked: Asked) -> Selection:
         score: ScoreName = Selection().score
         if not present.text_of(asked, "score"):  # only the first question of a page leaves it out
@@ -239,7 +257,9 @@ def gallery_tab(engine: GalleryEngine) -> None:
     """Lay out the Gallery inside the tab that is open."""
     gallery = Gallery(engine)
     with gr.Column(elem_id="gallery-page", elem_classes="r-page"):
-        gallery_bar(gallery.results, gallery.neurons, gallery.active, gallery.dictionary)
+        gallery_bar(
+            gallery.results, gallery.neurons, gallery.active, gallery.dictionary, gallery.file
+        )
         with gr.Row(elem_id="gallery-split"):
             with gr.Column(elem_id="gallery-list", min_width=0):
                 map_grid(gallery.thumbs)

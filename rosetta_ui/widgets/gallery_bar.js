@@ -15,6 +15,7 @@ const {
   setView,
   explainTerms,
   favourites,
+  setFavourite,
   save,
   csv,
   neurons,
@@ -198,6 +199,67 @@ part("png").addEventListener("click", () => {
   closeMenu();
   put("picture-wanted", Date.now());
 });
+
+for (const button of element.querySelectorAll("[data-file]")) {
+  button.addEventListener("click", () => keepFile(button.dataset.file));
+}
+
+/** Files that the app makes: a page, a film, a table. */
+async function keepFile(kind) {
+  closeMenu();
+  const gallery = get("gallery");
+  if (!gallery?.rows) return;
+  const before = part("count").textContent;
+  setText("count", "Making the file…");
+  try {
+    const { name, mime, data } = await call(server.file, {
+      result: gallery.result,
+      ...gallery.selection,
+      kind,
+      neuron: kind === "webp" ? get("state").neuron : "",
+      names: favourites(gallery.result),
+    });
+    save(name, new Blob([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], { type: mime }));
+    if (part("count").textContent === "Making the file…") setText("count", before);
+  } catch (error) {
+    setText("count", [error.message, error.hint].filter(Boolean).join(" "));
+  }
+}
+
+part("read").addEventListener("click", () => {
+  closeMenu();
+  part("names").click();
+});
+
+part("names").addEventListener("change", async (event) => {
+  const [file] = event.target.files;
+  event.target.value = "";
+  if (file) setText("count", await readNames(file));
+});
+
+const MOST_BYTES = 20e6; // a dictionary of 5,000 neurons has 5 MB
+
+/** Favourites and names out of an exported dictionary; says how many were taken over. */
+async function readNames(file) {
+  const gallery = get("gallery");
+  if (!gallery?.byKey) return "Open a result first: names belong to its neurons.";
+  let given;
+  try {
+    given = file.size > MOST_BYTES ? null : JSON.parse(await file.text());
+  } catch {
+    given = null;
+  }
+  if (given?.schema !== 1 || !Array.isArray(given.neurons)) {
+    return "This is no dictionary: choose a file from Export, All neurons, JSON.";
+  }
+  const named = Object.entries(given.favourites ?? {}).filter(
+    ([key, name]) => typeof name === "string" && name.length <= 60 && /^[^/:]+\/[^:]+:\d+$/.test(key),
+  );
+  const known = named.filter(([key]) => gallery.byKey.has(key));
+  known.forEach(([key, name]) => setFavourite(gallery.result, key, name));
+  const rest = named.length - known.length;
+  return `${known.length} favourites read${rest ? `, ${rest} are no neurons here` : ""}.`;
+}
 
 addEventListener("pointerdown", (event) => !part("export").contains(event.target) && closeMenu());
 

@@ -69,7 +69,7 @@
   function layoutOf(figure, chosen, narrow) {
     const soft = colour("--r-soft");
     const axis = (given) => ({ ...given, gridcolor: colour("--r-line"), linecolor: colour("--r-line-strong"),
-      zeroline: false, tickfont: { color: soft, size: narrow ? 10 : 12 }, title: { ...given?.title, font: { color: soft, size: 12.5 } } });
+      zeroline: false, tickfont: { color: soft, size: narrow ? 10 : 12 }, title: { ...given?.title, standoff: 12, font: { color: soft, size: 12.5 } } });
     const given = figure.layout;
     const shapes = (given.shapes ?? []).map((shape) => ({ ...shape,
       line: { color: colour(shape.name === "equal" ? "--r-line-strong" : "--r-bad"), width: 1.5, dash: "dash" } }));
