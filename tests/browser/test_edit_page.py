@@ -1,0 +1,252 @@
+"""Scenarios 12 to 16: the Edit tab of the real app, driven by mouse, touch, wheel and keys."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from driving import PATIENCE, OpenPage, free_port, running
+from playwright.sync_api import Locator, Page, expect
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.weights,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+Saw = Callable[[str], None]
+
+
+@pytest.fixture(scope="module")
+def edit_app(zoo: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`python app.py` on the fetched weights and an otherwise empty cache."""
+    cache = tmp_path_factory.mktemp("edit-app")
+    (cache / "zoo").symlink_to(zoo.root / "zoo", target_is_directory=True)
+    port = free_port()
+    command = [sys.executable, "app.py", "--port", str(port), "--cache-dir", str(cache)]
+    with running([*command, "--device", "cpu", "--no-fetch"], port, 30 * PATIENCE) as address:
+        yield address
+
+
+def opened(open_page: OpenPage, address: str, seed: int = 3, **options: Any) -> Page:
+    """The Edit tab with a picture of the fast generator."""
+    page = open_page(f"{address}/?tab=edit", **options)
+    chip = page.locator("#header [data-id=chip]")
+    expect(chip).to_have_attribute("data-stage", "ready", timeout=60_000 * PATIENCE)
+    expect(picture(page)).to_be_visible(timeout=60_000)
+    page.get_by_role("spinbutton", name="Seed", exact=True).fill(str(seed))
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(picture(page)).to_have_attribute("alt", f"The picture: Seed {seed}", timeout=60_000)
+    page.locator("#edit-panel summary").click()
+    page.get_by_role("spinbutton", name="Steps").fill("30")
+    return page
+
+
+def pad(page: Page) -> Locator:
+    return page.locator("#drag-pad [data-id=pad]")
+
+
+def picture(page: Page) -> Locator:
+    return page.locator("#drag-pad [data-id=picture]")
+
+
+def work(page: Page) -> Locator:
+    return page.locator("#edit-work [data-busy]")
+
+
+def shown(page: Page) -> str:
+    return str(picture(page).get_attribute("src"))
+
+
+def drag(page: Page, *places: tuple[float, float], release: bool = True) -> None:
+    """Press at the first place (fractions of the pad), move over the others, let go."""
+    box = pad(page).bounding_box()
+    assert box is not None
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=3)
+    if release:
+        page.mouse.up()
+
+
+def asked(page: Page) -> list[dict[str, Any]]:
+    return json.loads(str(pad(page).get_attribute("data-asked")))
+
+
+def wait_done(page: Page, at: int, seconds: float = 60) -> None:
+    """Until the history stands at a state and nothing runs."""
+    expect(pad(page)).to_have_attribute("data-at", str(at), timeout=seconds * 1000)
+    expect(work(page)).to_have_attribute("data-busy", "no", timeout=seconds * 1000)
+
+
+def painted(page: Page) -> int:
+    """Pixels of the overlay that are not transparent."""
+    return int(
+        page.locator("#drag-pad [data-id=overlay]").evaluate(
+            "(c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
+            ".filter((v, i) => i % 4 === 3 && v > 0).length"
+        )
+    )
+
+
+@pytest.mark.parametrize("density", [1, 2])
+def test_12_a_drag_shows_its_arrow_first_and_then_moves_the_picture(
+    edit_app: str, open_page: OpenPage, saw: Saw, density: int
+) -> None:
+    page = opened(open_page, edit_app, device_scale_factor=density, height=620)
+    page.mouse.wheel(0, 40)  # a scrolled page
+    before = shown(page)
+    assert painted(page) == 0
+    drag(page, (0.5, 0.5), (0.6, 0.4), (0.75, 0.3), release=False)
+    assert painted(page) > 1000
+    expect(page.locator("#drag-pad [data-id=live]")).to_contain_text("right 25 %")
+    assert shown(page) == before
+    page.mouse.up()
+    (edit,) = asked(page)
+    assert edit["kind"] == "shift"
+    assert abs(edit["dx"] - 0.25) <= 0.01
+    assert abs(edit["dy"] + 0.2) <= 0.01
+    wait_done(page, 1)
+    assert shown(page) != before
+    saw(
+        f"edit, density {density}: first frame {work(page).get_attribute('data-first-ms')} ms"
+        f" (goal 500), done {work(page).get_attribute('data-done-ms')} ms at 30 steps"
+    )
+
+
+def test_12_touch_and_keys_ask_for_the_same(edit_app: str, open_page: OpenPage) -> None:
+    page = opened(open_page, edit_app, has_touch=True)
+    pad(page).evaluate(
+        """(pad) => {
+          const box = pad.getBoundingClientRect();
+          const send = (kind, x, y) => pad.dispatchEvent(new PointerEvent(kind, {
+            pointerId: 7, pointerType: "touch", isPrimary: true, bubbles: true,
+            clientX: box.left + x * box.width, clientY: box.top + y * box.height }));
+          send("pointerdown", 0.5, 0.5); send("pointermove", 0.7, 0.4);
+          send("pointermove", 0.75, 0.3); send("pointerup", 0.75, 0.3);
+        }"""
+    )
+    (edit,) = asked(page)
+    assert abs(edit["dx"] - 0.25) <= 0.01
+    assert abs(edit["dy"] + 0.2) <= 0.01
+    wait_done(page, 1)
+    pad(page).focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+    assert painted(page) > 1000
+    page.keyboard.press("Escape")
+    assert painted(page) == 0
+    for _ in range(5):
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.press("Enter")
+    (edit,) = asked(page)
+    assert abs(edit["dx"] + 0.1) <= 0.001
+    wait_done(page, 2)
+
+
+def test_13_the_wheel_zooms_within_limits_and_does_not_scroll(
+    edit_app: str, open_page: OpenPage
+) -> None:
+    page = opened(open_page, edit_app, height=560)
+    box = pad(page).bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.4 * box["height"])
+    scrolled = page.evaluate("scrollY")
+    for _ in range(30):
+        page.mouse.wheel(0, -120)
+    assert page.evaluate("scrollY") == scrolled
+    expect(pad(page)).to_have_attribute("data-asked", re.compile("zoom"), timeout=5000)
+    (edit,) = asked(page)
+    assert edit["factor"] == 2
+    assert abs(edit["x"] - 0.25) <= 0.01
+    assert abs(edit["y"] - 0.4) <= 0.01
+    wait_done(page, 1)
+
+
+def test_14_of_eight_rapid_drags_the_last_wins(edit_app: str, open_page: OpenPage) -> None:
+    page = opened(open_page, edit_app)
+    for i in range(8):
+        drag(page, (0.5, 0.5), (0.52 + 0.02 * i, 0.5))
+    wait_done(page, 1)
+    time.sleep(1)
+    expect(work(page)).to_have_attribute("data-busy", "no", timeout=60_000)
+    states = page.locator("#edit-work [data-id=strip] button")
+    expect(states.last).to_contain_text("Shift +16, +0 %")
+    assert states.count() <= 3
+    assert int(str(work(page).get_attribute("data-calls"))) <= 3
+
+
+def test_15_undo_redo_reset_and_a_recipe_give_the_same_pixels(
+    edit_app: str, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = opened(open_page, edit_app)
+    first = shown(page)
+    drag(page, (0.5, 0.5), (0.6, 0.5))
+    wait_done(page, 1)
+    second = shown(page)
+    page.get_by_role("button", name="Mirror").click()
+    wait_done(page, 2)
+    third = shown(page)
+    assert len({first, second, third}) == 3
+    page.get_by_role("button", name="Undo").click()
+    expect(picture(page)).to_have_attribute("src", second)
+    page.get_by_role("button", name="Redo").click()
+    expect(picture(page)).to_have_attribute("src", third)
+    page.get_by_role("button", name="Reset").click()
+    expect(picture(page)).to_have_attribute("src", first)
+    page.get_by_role("button", name="State 2:").click()
+    expect(picture(page)).to_have_attribute("src", third)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Recipe", exact=True).click()
+    kept = tmp_path / "recipe.json"
+    download.value.save_as(kept)
+    assert len(json.loads(kept.read_text())["steps"]) == 2
+    other = opened(open_page, edit_app, seed=8)
+    other.get_by_label("Load a recipe").set_input_files(kept)
+    expect(picture(other)).to_have_attribute("src", third, timeout=30_000)
+    bad = tmp_path / "bad.json"
+    bad.write_text("{")
+    other.get_by_label("Load a recipe").set_input_files(bad)
+    expect(other.locator("#edit-work [data-id=said]")).to_contain_text("no recipe")
+    expect(picture(other)).to_have_attribute("src", third)
+
+
+def test_16_edits_answer_while_a_long_job_runs(
+    edit_app: str, open_page: OpenPage, saw: Saw
+) -> None:
+    page = opened(open_page, edit_app)
+    match = open_page(f"{edit_app}/?tab=match")
+    match.get_by_role("spinbutton", name="Images").fill("256")
+    match.get_by_role("button", name="Run the match").click()
+    state = match.locator("#match-job [data-id=state]")
+    expect(state).to_have_text("Running", timeout=60_000)
+    begun = time.monotonic()
+    drag(page, (0.5, 0.5), (0.6, 0.5))
+    wait_done(page, 1, 300)
+    saw(f"edit during a match: {time.monotonic() - begun:.1f} s")
+    expect(state).to_have_text("Running")
+    match.get_by_role("button", name="Stop").click()
+    expect(state).to_have_text("Stopped", timeout=20_000)
+
+
+def test_stop_keeps_the_picture(edit_app: str, open_page: OpenPage, saw: Saw) -> None:
+    page = opened(open_page, edit_app)
+    before = shown(page)
+    page.get_by_role("spinbutton", name="Steps").fill("5000")
+    drag(page, (0.5, 0.5), (0.6, 0.5))
+    said = page.locator("#edit-work [data-id=said]")
+    expect(said).to_contain_text("Step ", timeout=60_000)
+    begun = time.monotonic()
+    page.get_by_role("button", name="Stop").click()
+    expect(said).to_contain_text("Stopped", timeout=10_000)
+    saw(f"edit: stopped after {time.monotonic() - begun:.2f} s (goal 1)")
+    expect(picture(page)).to_have_attribute("src", before)

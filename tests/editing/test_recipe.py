@@ -1,0 +1,103 @@
+"""Recipes keep everything, and what is no recipe is refused in words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rosetta_ui.editing.recipe import edit_json, edit_of, recipe_json, recipe_state
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.types import (
+    Edit,
+    EditSettings,
+    EditStep,
+    Latents,
+    Mirror,
+    Paste,
+    PictureState,
+    Region,
+    Rotate,
+    Scale,
+    Shift,
+    Unit,
+    Zoom,
+)
+
+EDITS: list[Edit] = [
+    Shift(0.1, -0.2),
+    Zoom(1.25, 0.4, 0.6),
+    Rotate(-10),
+    Mirror(),
+    Scale(0.0),
+    Scale(2.0, Region.box(0.1, 0.2, 0.3, 0.4)),
+    Paste(Region(((0.1, 0.1), (0.4, 0.1), (0.2, 0.5))), 0.5, 0.5),
+]
+
+
+def state(steps: tuple[EditStep, ...] = ()) -> PictureState:
+    values = np.random.default_rng(0).standard_normal((1, 3, 8)).astype(np.float32)
+    start = Latents("z", values[:, 0], None, 0.7)
+    return PictureState("tiny-gan", 5, 0.7, None, start, Latents("w+", values, None, 0.7), steps)
+
+
+def step(source: PictureState | None = None) -> EditStep:
+    units = (Unit("tiny-gan", "act0", 1), Unit("tiny-gan", "act1", 3), Unit("tiny-gan", "act1", 4))
+    return EditStep(tuple(EDITS), units, EditSettings("w+", 80, 0.05, 2, 0.1, 9), source)
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=str)
+def test_every_edit_is_read_back_as_it_was(edit: Edit) -> None:
+    assert edit_of(json.loads(json.dumps(edit_json(edit)))) == edit
+
+
+def test_a_recipe_is_read_back_bit_for_bit() -> None:
+    before = state((step(), step(state())))
+    after = recipe_state(json.loads(json.dumps(recipe_json(before))))
+    assert after.latents.values.tobytes() == before.latents.values.tobytes()
+    assert after.start.values.tobytes() == before.start.values.tobytes()
+    assert after.steps[0] == before.steps[0]
+    assert after.steps[1].source is not None
+    assert (after.generator, after.seed, after.psi) == ("tiny-gan", 5, 0.7)
+
+
+def damaged(**changes: Any) -> dict[str, Any]:
+    return {**recipe_json(state((step(),))), **changes}
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        None,
+        "text",
+        {},
+        damaged(kind="other"),
+        damaged(schema=2),
+        damaged(generator=5),
+        damaged(steps="none"),
+        damaged(steps=[3]),
+        damaged(steps=[{}]),
+        damaged(psi=float("nan")),
+        damaged(seed=1.5),
+        damaged(latents=None),
+        damaged(latents={"space": "z", "shape": [1, 4], "values": "!!"}),
+        damaged(latents={"space": "z", "shape": [1, 4], "values": "AAAA"}),
+        damaged(latents={"space": "z", "shape": [2**20, 2**20], "values": ""}),
+        damaged(latents={"space": "z", "shape": [1, 1], "values": "AADAfw=="}),
+        damaged(latents={"space": "v", "shape": [1, 1], "values": "AAAAAA=="}),
+    ],
+    ids=lambda r: str(r)[:30],
+)
+def test_what_is_no_recipe_is_refused_in_words(recipe: Any) -> None:
+    with pytest.raises(BadRequestError):
+        recipe_state(recipe)
+
+
+def test_copies_of_copies_have_an_end() -> None:
+    deep = state()
+    for _ in range(6):
+        deep = state((step(deep),))
+    with pytest.raises(BadRequestError, match="copies of copies"):
+        recipe_state(recipe_json(deep))
