@@ -227,8 +227,8 @@ def read_generator(path: Path, config: Path | None = None) -> ForeignGenerator:
     with _named(path):
         budget = Budget(path.stat().st_size)
         content = _read(path, budget)
-        if isinstance(content, dict) and isinstance(content.get("G_ema"), PersistentModule):
-            content = content["G_ema"]  # the discriminator beside it is as large: leave it unread
+        if isinstance(content, dict) and (module := _as_module(content.get("G_ema"))):
+            content = module  # the discriminator beside it is as large: leave it unread
         content = _Tensors(budget).plain(content)
     if isinstance(content, PersistentModule):
         state: dict[str, Tensor] = {}
@@ -239,6 +239,15 @@ def read_generator(path: Path, config: Path | None = None) -> ForeignGenerator:
     if isinstance(content, dict) and isinstance(content.get("g_ema"), dict):
         content = content["g_ema"] | {k: v for k, v in content.items() if k == "latent_avg"}
     return ForeignGenerator(state_dict(content, path.name), attributes)
+
+
+def _as_module(value: Any) -> PersistentModule | None:
+    """A generator's module; Projected GAN's files name its class instead of carrying its source."""
+    if isinstance(value, PersistentModule):
+        return value
+    if isinstance(value, Inert) and isinstance(value.state, dict) and "_modules" in value.state:
+        return PersistentModule(value.name, value.state, "")
+    return None
 
 
 def state_dict(content: Any, name: str) -> dict[str, Tensor]:

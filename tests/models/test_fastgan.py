@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +16,7 @@ from torch.nn.utils import spectral_norm
 from rosetta_ui.errors import BadRequestError, WeightsCorruptError
 from rosetta_ui.models import fastgan
 from rosetta_ui.models.foreign import ForeignGenerator, corrected_card, guess_family
+from rosetta_ui.models.published_files import read_published
 from rosetta_ui.probing.taps import tap
 from rosetta_ui.types import Latents, ModelCard
 
@@ -131,12 +137,16 @@ def test_its_layers_are_as_declared_and_agree_with_the_published_ones(
     latents = generator.sample([0, 1], seed=4)
     theirs: dict[str, Tensor] = {}
     modules = dict(published.named_modules())
-    for spec in generator.layers:
+    handles = [
         modules[spec.name].register_forward_hook(
             lambda _m, _i, output, name=spec.name: theirs.__setitem__(name, output)
         )
+        for spec in generator.layers
+    ]
     with torch.inference_mode():
         published(torch.from_numpy(latents.values))
+    for handle in handles:
+        handle.remove()
     with tap(generator.net, generator.layers) as maps:
         generator.synthesise(latents)
     for spec in generator.layers:
@@ -165,6 +175,25 @@ def test_its_family_and_shape_come_from_the_file(
     assert guess_family(published.state_dict()) == "fastgan"
     assert generator.card.image_size == (256, 256)
     assert generator.card.latent_size == 20
+
+
+def test_an_official_file_is_read_without_its_classes(
+    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = ModuleType("pg_modules.blocks")
+    for kind in (Published, First, Gate, Noise):
+        setattr(theirs, kind.__name__, kind)
+        monkeypatch.setattr(kind, "__module__", theirs.__name__)
+    monkeypatch.setitem(sys.modules, "pg_modules", ModuleType("pg_modules"))
+    monkeypatch.setitem(sys.modules, theirs.__name__, theirs)
+    path = tmp_path / "bedroom.pkl"
+    path.write_bytes(pickle.dumps({"G": None, "D": None, "G_ema": published}))
+    monkeypatch.undo()
+    family, tensors, facts = read_published(path)
+    expected, _ = fastgan.convert_state(ForeignGenerator(published.state_dict()))
+    assert family == "fastgan"
+    assert facts["image_size"] == [256, 256]
+    assert all(torch.equal(tensors[key], expected[key]) for key in expected)
 
 
 def test_a_file_with_a_missing_or_a_surplus_entry_is_refused_by_name(published: Published) -> None:
