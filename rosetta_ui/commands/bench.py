@@ -32,3 +32,11 @@ def bench_generators(quick: Quick = False, json_file: JsonFile = None) -> None:
     from rosetta_ui.benchmark.generators import run
 
     run(quick, json_file)
+
+
+@app.command("edit")
+def bench_edit(quick: Quick = False, json_file: JsonFile = None) -> None:
+    """Judge edits of the embedded generators: fidelity, partners, realism, seconds."""
+    from rosetta_ui.benchmark.editing import run
+
+    run(quick, json_file)

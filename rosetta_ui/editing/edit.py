@@ -100,7 +100,7 @@ class Coordinates:
 
     z moves on the sphere of its own norm: natural z of d entries have a mean square within
     √(2/d) of 1, and free descent leaves that shell (mean square 1.5 after 200 steps of a 12 % shift
-    on the DCGAN, against 1.15 for the 86th percentile), while on it the same edit is as good.
+    on the DCGAN, against 1.15 for the 86th percentile). A band around the shell may be allowed.
     w and w+ move in natural deviations along the eigenvectors of natural w (`Prior`), so that a
     pull to the start is a pull to natural w.
 
@@ -110,6 +110,8 @@ class Coordinates:
         prior: of w at the ψ in use; unused for z.
         class_index: for class-conditional generators.
         psi: truncation that applies to z.
+        band: how far the mean square of z may lie from 1, in natural deviations √(2/d); 0 keeps the
+            start's own norm. A start outside the band widens it.
     """
 
     space: Space
@@ -117,6 +119,7 @@ class Coordinates:
     prior: Prior | None = None
     class_index: int | None = None
     psi: float = 1.0
+    band: float = 0.0
 
     def origin(self) -> Tensor:
         """Coordinates of the start."""
@@ -125,11 +128,21 @@ class Coordinates:
     def latents(self, at: Tensor) -> Tensor:
         """Coordinates → latents [n, ...], differentiably."""
         if self.space == "z":
-            norm = self.start.norm(dim=1, keepdim=True)
-            return at * (norm / at.norm(dim=1, keepdim=True).clamp_min(1e-12))
+            own = at.norm(dim=1, keepdim=True).clamp_min(1e-12)
+            low, high = self._norms()
+            return at * (torch.minimum(torch.maximum(own, low), high) / own)
         if self.prior is None:
             raise ValueError(f"coordinates in {self.space} need a prior")
         return self.start + (at * self.prior.deviation) @ self.prior.basis.T
+
+    def _norms(self) -> tuple[Tensor, Tensor]:
+        """Least and largest norm of z: [n, 1] each."""
+        norm, size = self.start.norm(dim=1, keepdim=True), self.start.shape[1]
+        if not self.band:
+            return norm, norm
+        share = self.band * (2 / size) ** 0.5
+        low, high = (size * max(1 - share, 0)) ** 0.5, (size * (1 + share)) ** 0.5
+        return norm.clamp_max(low), norm.clamp_min(high)
 
     def step_size(self, at: Tensor) -> Tensor:
         """Mean squared step from the start, in natural deviations: [n]."""

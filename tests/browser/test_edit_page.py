@@ -67,6 +67,7 @@ def shown(page: Page) -> str:
 
 def drag(page: Page, *places: tuple[float, float], release: bool = True) -> None:
     """Press at the first place (fractions of the pad), move over the others, let go."""
+    pad(page).scroll_into_view_if_needed()
     box = pad(page).bounding_box()
     assert box is not None
     points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
@@ -103,7 +104,7 @@ def test_12_a_drag_shows_its_arrow_first_and_then_moves_the_picture(
     edit_app: str, open_page: OpenPage, saw: Saw, density: int
 ) -> None:
     page = opened(open_page, edit_app, device_scale_factor=density, height=620)
-    page.mouse.wheel(0, 40)  # a scrolled page
+    page.evaluate("scrollTo(0, 60)")
     before = shown(page)
     assert painted(page) == 0
     drag(page, (0.5, 0.5), (0.6, 0.4), (0.75, 0.3), release=False)
@@ -157,6 +158,7 @@ def test_13_the_wheel_zooms_within_limits_and_does_not_scroll(
     edit_app: str, open_page: OpenPage
 ) -> None:
     page = opened(open_page, edit_app, height=560)
+    pad(page).scroll_into_view_if_needed()
     box = pad(page).bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.4 * box["height"])
