@@ -62,14 +62,6 @@ class Scratch:
             self._flat[name] = held
         return held[:length]
 
-    def guarded(self, shape: Sequence[int], guard: int) -> Tensor:
-        """A contiguous tensor with `guard` finite values on either side of it in memory."""
-        length = 1
-        for side in shape:
-            length *= side
-        flat = self.flat("maps", length + 2 * guard)
-        return flat[guard : guard + length].view(*shape)
-
 
 class LayerIntake:
     """Moments of one layer's units, and its maps reduced to every target.
@@ -101,7 +93,6 @@ class LayerIntake:
             for target in targets
             if target != spec.size
         }
-        self._guard = max((r.guard for r in self._reducers.values()), default=0)
 
     def add(
         self,
@@ -120,39 +111,68 @@ class LayerIntake:
             moments: added to.
             stores: target → [channels, slots, positions], written to.
         """
-        n = maps.shape[0]
-        bytes_a_channel = n * maps.shape[2] * maps.shape[3] * pilot.element_size()
+        n, channels, height, width = maps.shape
+        bytes_a_channel = n * height * width * self._scratch.dtype.itemsize
         piece_bytes = _PIECE_BYTES.get(maps.device.type, _PIECE_BYTES["cuda"])
         step = max(1, piece_bytes // bytes_a_channel)
-        for start in range(0, self.spec.channels, step):
-            piece = slice(start, min(start + step, self.spec.channels))
-            self._add_piece(maps[:, piece].transpose(0, 1), pilot, piece, parts, moments, stores)
+        if _are_tokens(maps):
+            step = channels
+        for start in range(0, channels, step):
+            piece = slice(start, min(start + step, channels))
+            shifted = self._shifted(maps[:, piece], pilot[piece])
+            seconds = self._seconds(shifted)
+            for part in parts:
+                moments.add(part.half, piece, shifted[part.images], seconds[part.images])
+            self._store(shifted, piece, parts, stores)
 
-    def _add_piece(
-        self,
-        maps: Tensor,
-        pilot: Tensor,
-        piece: slice,
-        parts: Sequence[Part],
-        moments: Moments,
-        stores: Mapping[Size, Tensor],
-    ) -> None:
-        shifted = self._scratch.guarded(maps.shape, self._guard)
-        torch.sub(maps, pilot[piece, None], out=shifted)
+    def _shifted(self, maps: Tensor, pilot: Tensor) -> Tensor:
+        """The maps about the pilot, contiguous, in scratch memory."""
+        shifted = self._scratch.flat("maps", maps.numel()).view(maps.shape)
+        if not _are_tokens(maps) or maps.dtype != shifted.dtype:
+            return torch.sub(maps, pilot, out=shifted)
+        for source, image in zip(maps, shifted, strict=True):
+            # torch transposes matrices 7 times faster than it subtracts transposed ones.
+            image.view(image.shape[0], -1).copy_(source.flatten(1))
+        return shifted.sub_(pilot)
+
+    def _seconds(self, shifted: Tensor) -> Tensor:
+        """Second moments [n, channels, grids]; maps that are not finite are made so."""
+        if shifted.device.type != "cpu":
+            self._quieten(shifted)
+        n, channels = shifted.shape[:2]
+        flat = shifted.view(n * channels, *self.spec.size)
+        products = self._scratch.flat("products", flat.numel())
+        seconds = self._second.of(flat, products)
+        if shifted.device.type == "cpu" and not bool(seconds.isfinite().all()):
+            self._quieten(shifted)
+            seconds = self._second.of(flat, products)
+        return seconds.view(n, channels, -1)
+
+    def _quieten(self, shifted: Tensor) -> None:
         # Weights of 0 do not silence a neighbour in memory that is NaN or infinite. Its square
         # still overflows, which marks its own unit as undefined.
         shifted.nan_to_num_(self._loud, self._loud, -self._loud)
-        channels, n = shifted.shape[:2]
-        flat = shifted.view(channels * n, *self.spec.size)
-        products = self._scratch.flat("products", flat.numel())
-        seconds = self._second.of(flat, products).view(channels, n, -1)
-        for part in parts:
-            moments.add(part.half, piece, shifted[:, part.images], seconds[:, part.images])
+
+    def _store(
+        self,
+        shifted: Tensor,
+        piece: slice,
+        parts: Sequence[Part],
+        stores: Mapping[Size, Tensor],
+    ) -> None:
+        n, channels = shifted.shape[:2]
+        flat = shifted.view(n * channels, *self.spec.size)
         for target in self.targets:
             reducer = self._reducers.get(target)
-            reduced = (flat if reducer is None else reducer.reduce(flat)).view(channels, n, -1)
+            reduced = (flat if reducer is None else reducer.reduce(flat)).view(n, channels, -1)
             for part in parts:
-                stores[target][piece, part.slots] = reduced[:, part.images]
+                stores[target][piece, part.slots] = reduced[part.images].transpose(0, 1)
+
+
+def _are_tokens(maps: Tensor) -> bool:
+    """Channels lie side by side in memory, and all of them are there."""
+    n, channels, _, width = maps.shape
+    return channels > 1 and maps.stride()[1:] == (1, width * channels, channels) and n > 0
 
 
 class Moments:
@@ -181,10 +201,10 @@ class Moments:
         )
 
     def add(self, half: int, piece: slice, maps: Tensor, seconds: Tensor) -> None:
-        """Count [channels, n, h, w] maps of a piece of the channels and their second moments."""
-        self.seconds[half, piece] += seconds.sum(1)
+        """Count [n, channels, h, w] maps of a piece of the channels and their second moments."""
+        self.seconds[half, piece] += seconds.sum(0)
         if self.sums is not None:
-            self.sums[half, piece] += maps[:, 0] if maps.shape[1] == 1 else maps.sum(1)
+            self.sums[half, piece] += maps[0] if maps.shape[0] == 1 else maps.sum(0)
 
     def clear(self) -> None:
         """Forget every image."""

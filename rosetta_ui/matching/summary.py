@@ -117,7 +117,6 @@ class _LayerSummarist:
         self._reducers = {
             target: Reducer(size, target, torch.float64, device) for target in layout.targets(size)
         }
-        self._guard = max(reducer.guard for reducer in self._reducers.values())
         self._areas = torch.tensor(
             [float(h * w) for h, w in self._grids], dtype=torch.float64, device=device
         )
@@ -164,9 +163,7 @@ class _LayerSummarist:
             start = self._layout.group_rows(target, self._layer).start + piece.start
             into = summary.means[target][start : start + len(kinds[0])]
             for kind, maps in enumerate(kinds):
-                guarded = self._scratch.guarded(maps.shape, self._guard)
-                guarded.copy_(maps)
-                into[:, kind] = reducer.reduce(guarded).flatten(1)
+                into[:, kind] = reducer.reduce(maps).flatten(1)
 
 
 def _undefined(moments: Tensor) -> Tensor:
