@@ -114,7 +114,7 @@ def convert(
         config: BigGAN's config.json.
 
     Raises:
-        BadRequestError: the config is no JSON object.
+        BadRequestError: the config is no JSON object, or is needed and missing.
         WeightsCorruptError: entries are missing or surplus; names them.
     """
     if content.generator is None:
@@ -126,6 +126,12 @@ def convert(
         settings = {**generator.attributes, "": read_config(config)}
         generator = ForeignGenerator(generator.state, settings)
     family, tensors, facts = convert_foreign(generator)
+    if family == "biggan" and config is None and not _doubles_as_published(facts):
+        raise BadRequestError(
+            f"'{content.file}' is a BigGAN of a shape of its own, and its config.json, which says "
+            "where pictures double, is not beside it.",
+            "Give it with --config.",
+        )
     if base is None:
         card = added_cards.new_generator(name, family, facts)
     else:
@@ -133,6 +139,13 @@ def convert(
     merged = replace(card, options={**card.options, **facts})
     resolve(FAMILIES[family].load)(merged, tensors)
     return Converted(card, tensors, facts)
+
+
+def _doubles_as_published(facts: Mapping[str, Any]) -> bool:
+    """Whether a BigGAN is one of the published three, which all double in every second block."""
+    sizes = tuple(facts[name] for name in ("z_size", "embed_size", "n_classes", "n_stats"))
+    # 128, 256 and 512 px have 10, 12 and 14 blocks.
+    return sizes == (128, 128, 1000, 51) and len(facts["blocks"]) in (10, 12, 14)
 
 
 def _backbone(content: Content, base: ModelCard) -> Converted:

@@ -223,19 +223,18 @@ class _Carrier:
         """BigGAN's config.json: the one that was named, else the one beside the file."""
         if request.config:
             return self.bring(request.config)
+        if not is_address(request.file):
+            return _config_beside(path)
         if not path.name.endswith(_BIGGAN_WEIGHTS):
             return None
         name = path.name.removesuffix(_BIGGAN_WEIGHTS) + _BIGGAN_CONFIG
-        if not is_address(request.file):
-            beside = (path.with_name(name), path.with_name(_BIGGAN_CONFIG))
-            return next((config for config in beside if config.is_file()), None)
         parts = urlsplit(request.file)
         folder = parts.path.removesuffix(path.name)
         try:
             return self.bring(parts._replace(path=f"{folder}{name}").geturl())
         except WeightsUnavailableError:
-            # All published files have the same eps and doubling, which the converter knows.
-            self._report(0, 0, f"There is no {name} beside it; as published is taken")
+            # The published three have known shapes; of any other the converter asks for it.
+            self._report(0, 0, f"There is no {name} beside it")
             return None
 
     def forget(self) -> None:
@@ -244,3 +243,13 @@ class _Carrier:
             if folder.is_dir():
                 shutil.rmtree(folder)
         self._folders.clear()
+
+
+def _config_beside(path: Path) -> Path | None:
+    """BigGAN's config in a file's folder: of the file's own name, the plain one, or the only one."""
+    named = path.with_name(path.name.removesuffix(_BIGGAN_WEIGHTS) + _BIGGAN_CONFIG)
+    for config in (named, path.with_name(_BIGGAN_CONFIG)):
+        if config.is_file():
+            return config
+    others = sorted(path.parent.glob(f"*{_BIGGAN_CONFIG}"))
+    return others[0] if len(others) == 1 else None

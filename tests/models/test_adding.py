@@ -26,6 +26,7 @@ from rosetta_ui.errors import (
     WeightsCorruptError,
     WeightsUnavailableError,
 )
+from rosetta_ui.models.added_files import _doubles_as_published
 from rosetta_ui.models.adding import add_model, check_request
 from rosetta_ui.models.cards_published_backbones import PUBLISHED_BACKBONES
 from rosetta_ui.models.cards_published_generators import PUBLISHED_GENERATORS
@@ -170,19 +171,40 @@ def test_projgan_may_be_a_stylegan2(add: Add, store: WeightStore, registry: Regi
     drawn(load_generator(registry, "projgan", store))
 
 
-@pytest.mark.parametrize("where", ["given", "beside", "config.json", "none"])
+@pytest.mark.parametrize("where", ["given", "beside", "config.json", "another-config.json"])
+@pytest.mark.parametrize("name", ["my-pytorch_model.bin", "my.safetensors"])
 def test_biggans_config_is_given_or_found_beside_the_file(
-    where: str, tmp_path: Path, add: Add, store: WeightStore
+    where: str, name: str, tmp_path: Path, add: Add, store: WeightStore
 ) -> None:
     config = json.loads((BIGGAN.parent / "official_config.json").read_text())
     config["eps"] = 0.25
-    file = shutil.copy(BIGGAN, tmp_path / "my-pytorch_model.bin")
-    names = {"given": "other.json", "beside": "my-config.json", "config.json": "config.json"}
-    if where in names:
-        (tmp_path / names[where]).write_text(json.dumps(config))
-    given = {"config": str(tmp_path / "other.json")} if where == "given" else {}
-    card = add("biggan", file, **given)
-    assert store.facts(card)["eps"] == (1e-4 if where == "none" else 0.25)
+    source = BIGGAN if name.endswith(".bin") else BIGGAN.parent / "state.safetensors"
+    file = shutil.copy(source, tmp_path / name)
+    named = {"given": "other.json", "beside": "my-config.json"}.get(where, where)
+    (tmp_path / named).write_text(json.dumps(config))
+    given = {"config": str(tmp_path / named)} if where == "given" else {}
+    assert store.facts(add("biggan", file, **given))["eps"] == 0.25
+
+
+@pytest.mark.parametrize(("blocks", "published"), [(10, True), (12, True), (14, True), (8, False)])
+def test_the_published_biggans_need_no_config(blocks: int, published: bool) -> None:
+    facts = {"z_size": 128, "embed_size": 128, "n_classes": 1000, "n_stats": 51}
+    assert _doubles_as_published({**facts, "blocks": [()] * blocks}) is published
+    assert not _doubles_as_published({**facts, "n_classes": 20, "blocks": [()] * blocks})
+
+
+def test_a_biggan_of_its_own_shape_is_not_guessed_without_its_config(
+    tmp_path: Path, add: Add, store: WeightStore
+) -> None:
+    file = shutil.copy(BIGGAN, tmp_path / "pytorch_model.bin")
+    with pytest.raises(BadRequestError, match=r"its config\.json, which says where") as caught:
+        add("biggan", file)
+    assert "--config" in caught.value.hint
+    assert nothing_added(store)
+    for folder in ("a", "b"):
+        (tmp_path / f"{folder}-config.json").write_text("{}")
+    with pytest.raises(BadRequestError, match="is not beside it"):
+        add("biggan", file)  # which of two would be a guess
 
 
 # Backbones
@@ -417,13 +439,15 @@ def test_biggans_config_comes_from_beside_the_address(
     add: Add, store: WeightStore, server: FileServer
 ) -> None:
     server.files["/m/x-pytorch_model.bin"] = BIGGAN.read_bytes()
-    card = add("biggan", server.address("/m/x-pytorch_model.bin"))
+    with pytest.raises(BadRequestError, match="is not beside it"):
+        add("biggan", server.address("/m/x-pytorch_model.bin"))
     assert ("/m/x-config.json", "") in server.asked
-    assert store.facts(card)["eps"] == 1e-4
     config = json.loads((BIGGAN.parent / "official_config.json").read_text()) | {"eps": 0.25}
     server.files["/m/x-config.json"] = json.dumps(config).encode()
-    card = add("biggan", server.address("/m/x-pytorch_model.bin"), replace=True)
+    card = add("biggan", server.address("/m/x-pytorch_model.bin"))
     assert store.facts(card)["eps"] == 0.25
+    assert [path for path, _ in server.asked].count("/m/x-pytorch_model.bin") == 1
+    assert not [path for path in store.downloads.rglob("*") if path.is_file()]
 
 
 def test_progress_is_told_and_stop_leaves_nothing_half_done(
