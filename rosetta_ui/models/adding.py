@@ -246,7 +246,7 @@ class _Carrier:
 
 
 def _config_beside(path: Path) -> Path | None:
-    """BigGAN's config in a file's folder: of the file's own name, the plain one, or the only one."""
+    """BigGAN's config in a file's folder: of its own name, the plain one, or the only one."""
     named = path.with_name(path.name.removesuffix(_BIGGAN_WEIGHTS) + _BIGGAN_CONFIG)
     for config in (named, path.with_name(_BIGGAN_CONFIG)):
         if config.is_file():
