@@ -6,6 +6,7 @@ numbers to standard output.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,7 +123,7 @@ def _write(engine: Engine, frame: EditFrame, out: Path) -> None:
 
 
 def _tell(numbers: EditNumbers) -> None:
-    if numbers.fidelity_after == numbers.fidelity_after:
+    if not math.isnan(numbers.fidelity_after):
         typer.echo(
             f"fidelity {numbers.fidelity_before:.3f} before, {numbers.fidelity_after:.3f} after "
             f"(cosine of {numbers.judge})"

@@ -241,14 +241,14 @@ class Editing:
         state = recipe_state(recipe)
         self._ready(state.generator)
         first = replace(state, latents=state.start, steps=())
+        picture = self.draw(state)  # before anything of the page is given up
         view = self.desk.open(EditEntry("Start", self.draw(first), first), page)
-        if state.steps:
-            label = label_of(state.steps[-1])
-            if len(state.steps) > 1:
-                label = f"{len(state.steps)} edits, last: {label}"
-            entry = EditEntry(label, self.draw(state), state)
-            return self.desk.add(view.page, entry)
-        return view
+        if not state.steps:
+            return view
+        label = label_of(state.steps[-1])
+        if len(state.steps) > 1:
+            label = f"{len(state.steps)} edits, last: {label}"
+        return self.desk.add(view.page, EditEntry(label, picture, state))
 
     def recipe(self, state: PictureState) -> dict[str, Any]:
         """A state as JSON values."""

@@ -84,6 +84,17 @@ on("edit-open", async (wanted) => {
   busy(false);
 });
 
+/* Another tab has opened a page for this one, such as an inverted photo. */
+on("edit-adopt", async (found) => {
+  if (!found?.page || found.page === page) return;
+  try {
+    take(await call(server.view, { page: found.page }));
+    say("");
+  } catch (error) {
+    complain(error);
+  }
+});
+
 on("edit-ask", (gesture) => {
   if (!gesture || !page) return;
   asked.waiting = gesture;

@@ -1,0 +1,100 @@
+"""`python -m rosetta_ui edit`: the page's pictures, recipes, plain sentences."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+from rosetta_ui.commands import edit as command
+from rosetta_ui.engine.engine import Engine
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.settings import Settings
+from rosetta_ui.types import EditRequest, Paste, Region, Scale, Shift, Trying, Unit, Zoom
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+MODELS = PROJECT / "tests" / "matching" / "shared_models.py"
+
+
+def run(folder: Path, *arguments: object) -> None:
+    """The command in this process; raises what `cli.main` turns into a sentence."""
+    app = typer.Typer()
+    command.mount(app)
+    app.command("other")(lambda: None)  # with one command alone, typer would take no name
+    fixed = ("--models", MODELS, "--cache-dir", folder / "cache", "--device", "cpu", "--no-judge")
+    app(["edit", *map(str, arguments), *map(str, fixed)], standalone_mode=False)
+
+
+def picture(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_the_command_gives_the_engines_picture_and_replays_it(tmp_path: Path) -> None:
+    first, again = tmp_path / "a.png", tmp_path / "b.png"
+    which = ("--generator", "planted-gan", "--seed", 4)
+    run(tmp_path, *which, "--shift", "0.25,0", "--zoom", "1.2", "--steps", 6, "--out", first)
+    recipe = json.loads(first.with_suffix(".json").read_text())
+    assert recipe["seed"] == 4
+    assert [e["kind"] for e in recipe["steps"][0]["edits"]] == ["shift", "zoom"]
+    run(tmp_path, "--recipe", first.with_suffix(".json"), "--out", again)
+    assert np.array_equal(picture(first), picture(again))
+
+    settings = Settings(cache_dir=tmp_path / "cache", device="cpu", models_file=str(MODELS))
+    with Engine(settings) as engine:
+        state, _ = engine.editing.start_picture("planted-gan", 4)
+        asked = EditRequest((Shift(0.25), Zoom(1.2)), trying=Trying(steps=6))
+        *_, last = engine.editing.edit(state, asked)
+    assert last.picture is not None
+    assert np.array_equal(last.picture, picture(first))
+
+
+def test_units_are_changed_one_after_the_other(tmp_path: Path) -> None:
+    out = tmp_path / "units.png"
+    which = ("--generator", "planted-gan", "--steps", 4, "--out", out)
+    run(
+        tmp_path, *which, "--unit", "planted-gan/fine:0*0", "--unit", "planted-gan/fine:3*2@0,0,1,1"
+    )
+    recipe = json.loads(out.with_suffix(".json").read_text())
+    assert [step["units"] for step in recipe["steps"]] == [{"fine": [0]}, {"fine": [3]}]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--shift", "right"),
+        ("--shift", "0.1"),
+        ("--shift", "0.1,nan"),
+        ("--zoom", "1.2@0.5"),
+        ("--paste", "0.1,0.1,0.2,0.2"),
+        ("--paste", "3:0.1,0.1,0.2,0.2"),
+        ("--unit", "planted-gan/fine:0"),
+        ("--unit", "nonsense*2"),
+        ("--shift", "0.1,0", "--units", "all of them"),
+        ("--shift", "0.1,0", "--class", "3"),
+        ("--shift", "0.1,0", "--seed", "-1"),
+        ("--recipe", "missing.json"),
+        ("--shift", "0.1,0", "--steps", "1", "--out", "picture.exe"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_words(tmp_path: Path, arguments: Any) -> None:
+    with pytest.raises(BadRequestError):
+        run(tmp_path, "--generator", "planted-gan", *arguments)
+
+
+def test_options_are_read_as_documented() -> None:
+    box = Region.box(0.2, 0.2, 0.6, 0.6)
+    assert command.paste_of("7:0.2,0.2,0.6,0.6>0.3,0.1") == (Paste(box, 0.3, 0.1), 7)
+    assert command.paste_of(":0.2,0.2,0.6,0.6>0.3,0.1,0.7,0.5") == (Paste(box, 0.3, 0.1), None)
+    unit = Unit("dcgan-digiface", "main.8", 17)
+    assert command.strength_of("dcgan-digiface/main.8:17*0") == (unit, Scale(0.0))
+    assert command.strength_of("dcgan-digiface/main.8:17*2@0.2,0.2,0.6,0.6") == (
+        unit,
+        Scale(2.0, box),
+    )
+    assert command.choice_of("active@0.5,0.25").y == 0.25
