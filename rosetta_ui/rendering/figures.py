@@ -246,9 +246,10 @@ def scatter(groups: Sequence[Series], axes: Axes, *, diagonal: bool = True) -> F
         for group in groups
     ]
     figure = _figure(traces, axes)
-    numbers = [float(v) for g in groups for v in (*g.x, *g.y) if v is not None]
-    if diagonal and numbers:
-        low, high = min(numbers), max(numbers)
+    across = [float(x) for group in groups for x in group.x if x is not None]
+    if diagonal and across:
+        # Only as long as the points are wide: a longer one would squeeze them into a corner.
+        low, high = min(across), max(across)
         figure.add_shape(type="line", x0=low, y0=low, x1=high, y1=high, name="equal")
     return _json(figure)
 
