@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> tuple[gr.Blocks, Engine]:
     from rosetta_ui.tabs.build import build  # gradio, which --help need not wait for
     from rosetta_ui.tabs.serve import Serving, serve
 
-    page = build(engine)
+    page = build(engine, own_machine=settings.private)
     where = Serving(settings.host, settings.port, settings.auth, settings.share, settings.mcp)
     serve(page, where, table_json())
     engine.warm()

@@ -48,6 +48,12 @@ class Settings:
     mcp: bool = False
     fetch: bool = True
 
+    @property
+    def private(self) -> bool:
+        """Whether only those who run the page, or know its password, can reach it."""
+        here = self.host in ("127.0.0.1", "localhost", "::1") and not self.share
+        return here or bool(self.auth)
+
     @classmethod
     def read(
         cls, flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None

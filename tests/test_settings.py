@@ -70,3 +70,19 @@ def test_a_file_in_the_way_is_no_writable_folder(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     assert settings_module.can_write(tmp_path / "new")
     assert not settings_module.can_write(tmp_path / "taken")
+
+
+@pytest.mark.parametrize(
+    ("flags", "private"),
+    [
+        ({}, True),
+        ({"host": "localhost"}, True),
+        ({"host": "0.0.0.0"}, False),
+        ({"host": "0.0.0.0", "auth": "me:secret"}, True),
+        ({"share": True}, False),
+    ],
+)
+def test_a_page_is_private_on_this_machine_or_behind_a_password(
+    flags: dict[str, object], private: bool, tmp_path: Path
+) -> None:
+    assert Settings.read({"cache_dir": tmp_path, **flags}, {}).private is private

@@ -26,8 +26,14 @@ class PageEngine(GalleryEngine, MatchEngine, EditEngine, ApiEngine, Protocol):
     def readiness(self) -> Readiness: ...
 
 
-def build(engine: PageEngine) -> gr.Blocks:
-    """The whole page over one engine. Imports and loads nothing heavy."""
+def build(engine: PageEngine, own_machine: bool = True) -> gr.Blocks:
+    """The whole page over one engine. Imports and loads nothing heavy.
+
+    Args:
+        engine: does the work.
+        own_machine: visitors may name files and folders of the machine that serves the page; false
+            where it is open to strangers.
+    """
 
     def readiness(asked: Asked) -> present.Json:
         now = engine.readiness()
@@ -42,7 +48,7 @@ def build(engine: PageEngine) -> gr.Blocks:
         # The Gallery is open first: it is full at the first start, the other tabs need a decision.
         with gr.Tabs(selected="gallery", elem_id="tabs", overflow_behavior="wrap"):
             with gr.Tab("Match", id="match"):
-                match_tab(engine)
+                match_tab(engine, own_machine)
             with gr.Tab("Rosetta Gallery", id="gallery"):
                 gallery_tab(engine)
             with gr.Tab("Edit", id="edit"):

@@ -14,6 +14,7 @@ from rosetta_ui.errors import BadRequestError
 from rosetta_ui.tabs import present
 from rosetta_ui.tabs.plots import PlotsEngine, compare_section, plots_section
 from rosetta_ui.types import (
+    AddRequest,
     Estimate,
     JobStatus,
     MatchRequest,
@@ -25,6 +26,7 @@ from rosetta_ui.types import (
     Selection,
     UnitIndex,
 )
+from rosetta_ui.widgets.add_model import add_model
 from rosetta_ui.widgets.factory import Asked
 from rosetta_ui.widgets.match_form import match_form
 from rosetta_ui.widgets.match_history import match_history
@@ -42,6 +44,7 @@ class MatchEngine(PlotsEngine, Protocol):
     def default_request(self) -> MatchRequest: ...
     def estimate(self, request: MatchRequest) -> Estimate: ...
     def start_match(self, request: MatchRequest) -> str: ...
+    def start_add(self, request: AddRequest) -> str: ...
     def job(self, job: str) -> JobStatus: ...
     def stop(self, job: str) -> None: ...
     def results(self) -> list[ResultInfo]: ...
@@ -54,10 +57,16 @@ class MatchEngine(PlotsEngine, Protocol):
 
 
 class Match:
-    """Answers to the widgets of the Match tab."""
+    """Answers to the widgets of the Match tab.
 
-    def __init__(self, engine: MatchEngine) -> None:
+    Args:
+        engine: does the work.
+        own_machine: visitors may name files and folders of the machine that serves the page.
+    """
+
+    def __init__(self, engine: MatchEngine, own_machine: bool = True) -> None:
         self._engine = engine
+        self._own_machine = own_machine
 
     def catalogue(self, asked: Asked) -> present.Json:
         """Models with their states, presets, and what the form holds at first."""
@@ -68,11 +77,12 @@ class Match:
             "backbones": [present.model_json(status) for status in backbones],
             "presets": presets(generators, backbones, self._engine.default_request()),
             "usual": form_values(self._engine.default_request()),
+            "own_machine": self._own_machine,
         }
 
     def estimate(self, asked: Asked) -> present.Json:
         """What the match in the form would cost."""
-        cost = self._engine.estimate(request_of(asked))
+        cost = self._engine.estimate(self._request(asked))
         return {
             "images": cost.images,
             "seconds": present.number(cost.seconds, 1),
@@ -83,7 +93,40 @@ class Match:
 
     def start(self, asked: Asked) -> present.Json:
         """Start, join or resume the match in the form."""
-        return {"job": self._engine.start_match(request_of(asked))}
+        return {"job": self._engine.start_match(self._request(asked))}
+
+    def addable(self, asked: Asked) -> present.Json:
+        """Published models whose file a person may bring."""
+        models = self._engine.models()
+        return {"names": [s.card.name for s in models if s.state in ("add", "download")]}
+
+    def add(self, asked: Asked) -> present.Json:
+        """Start adding a model from a file or an address."""
+        self._refuse_strangers("a model")
+        request = AddRequest(
+            name=present.text_of(asked, "name"),
+            file=present.text_of(asked, "file"),
+            backbone=present.text_of(asked, "backbone"),
+        )
+        return {"job": self._engine.start_add(request)}
+
+    def _request(self, asked: Asked) -> MatchRequest:
+        request = request_of(asked)
+        if request.photos:
+            self._refuse_strangers("a folder of photos")
+        return request
+
+    def _refuse_strangers(self, what: str) -> None:
+        """Paths of the serving machine are for those who run it.
+
+        Raises:
+            BadRequestError: the page is open to others, without a password.
+        """
+        if not self._own_machine:
+            raise BadRequestError(
+                f"This page is open to everybody, so it takes no path to {what}.",
+                "Run your own copy, or let its owner do it from the command line.",
+            )
 
     def job(self, asked: Asked) -> present.Json:
         """A snapshot of one job."""
@@ -137,8 +180,10 @@ def request_of(asked: Asked) -> MatchRequest:
     backbones = asked.get("backbones")
     if not isinstance(backbones, Sequence) or isinstance(backbones, str) or not backbones:
         raise BadRequestError("No backbone is chosen.", "Choose at least one.")
+    photos = present.text_of(asked, "photos")
     return MatchRequest(
-        generator=present.text_of(asked, "generator"),
+        generator="" if photos else present.text_of(asked, "generator"),
+        photos=photos,
         backbones=tuple(str(name) for name in backbones),
         n_images=present.whole_of(asked, "images", usual.n_images, 1, MOST_IMAGES),
         batch_size=present.whole_of(asked, "batch", usual.batch_size, 1, 4096),
@@ -155,6 +200,7 @@ def form_values(request: MatchRequest) -> present.Json:
     usual = Selection()
     return {
         "generator": request.generator,
+        "photos": request.photos,
         "backbones": list(request.backbones),
         "images": request.n_images,
         "batch": request.batch_size,
@@ -202,12 +248,14 @@ def presets(
     ]
 
 
-def match_tab(engine: MatchEngine) -> None:
-    """Lay out the tab that is open."""
-    match = Match(engine)
+def match_tab(engine: MatchEngine, own_machine: bool = True) -> None:
+    """Lay out the tab that is open; see `Match` for the arguments."""
+    match = Match(engine, own_machine)
     with gr.Row(elem_id="match-page", elem_classes="r-page"):
         with gr.Column(elem_id="match-form-column", min_width=0):
             match_form(match.catalogue, match.estimate, match.start)
+            if own_machine:
+                add_model(match.addable, match.add)
         with gr.Column(elem_id="match-found-column", min_width=0):
             match_job(match.job, match.stop, match.start)
             match_summary(match.summary)

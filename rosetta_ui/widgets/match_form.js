@@ -49,6 +49,7 @@ async function loadModels() {
   const far = catalogue.backbones.filter((model) => !model.embedded);
   part("backbones").replaceChildren(...near.map(pick));
   part("others").replaceChildren(...far.map(pick));
+  part("source-field").hidden = !catalogue.own_machine;
   part("more").hidden = far.length === 0;
   part("more-title").textContent = `More backbones (${far.length})`;
   part("presets").replaceChildren(...catalogue.presets.map(preset));
@@ -116,16 +117,24 @@ function describe() {
 
 const numeric = (id) => (part(id).value.trim() === "" ? null : Number(part(id).value));
 
+const fromPhotos = () => part("source").value === "photos";
+
+function showSource() {
+  part("photos-field").hidden = !fromPhotos();
+  part("generator-block").hidden = fromPhotos();
+}
+
 function asked() {
   const model = generator();
   return {
-    generator: part("generator").value,
+    generator: fromPhotos() ? "" : part("generator").value,
     backbones: ticked(),
     images: numeric("images"),
     batch: numeric("batch"),
     seed: numeric("seed"),
-    psi: numeric("psi"),
-    class: model && model.classes ? numeric("class") : null,
+    psi: fromPhotos() ? null : numeric("psi"),
+    class: model && model.classes && !fromPhotos() ? numeric("class") : null,
+    photos: fromPhotos() ? part("photos").value.trim() : "",
     score: part("score").value,
     rule: part("rule").value,
     k: numeric("k"),
@@ -135,7 +144,10 @@ function asked() {
 function fill(request) {
   if (!request) return;
   const put = (id, value) => value !== undefined && value !== null && (part(id).value = value);
-  put("generator", request.generator);
+  if (request.generator) put("generator", request.generator);
+  part("source").value = request.photos ? "photos" : "";
+  part("photos").value = request.photos ?? "";
+  showSource();
   if (!generator()) part("generator").selectedIndex = 0;
   element.querySelectorAll(".pick input").forEach((box) => {
     box.checked = request.backbones.includes(box.value);
@@ -154,6 +166,8 @@ const askCost = latest((payload) => call(server.estimate, payload));
 const cost = debounce(async () => {
   const box = part("cost");
   try {
+    if (fromPhotos() && !part("photos").value.trim())
+      throw new window.rosetta.Refusal("Name a folder of photos.");
     if (!ticked().length) throw new window.rosetta.Refusal("Choose at least one backbone.");
     const answer = await askCost(asked());
     if (!answer) return;
@@ -201,6 +215,10 @@ function matches(request) {
 }
 
 form.addEventListener("input", changed);
+part("source").addEventListener("change", () => {
+  showSource();
+  changed();
+});
 part("generator").addEventListener("change", () => {
   part("psi").value = generator()?.psi ?? 1;
   describe();

@@ -43,10 +43,12 @@ function show(status) {
   panel.hidden = false;
   const request = requestOf(status.job);
   part("title").textContent = request
-    ? `${request.generator} × ${request.backbones.length} backbones`
+    ? `${request.generator || "Photos"} × ${request.backbones.length} backbones`
     : status.kind === "match"
       ? "Match"
-      : "Fetching weights";
+      : status.kind === "add"
+        ? "Adding a model"
+        : "Fetching weights";
   const [words, colour] = STATES[status.state];
   part("state").replaceChildren(h(`span.r-pill.${colour}`, {}, words));
   const live = status.state === "running" || status.state === "queued";

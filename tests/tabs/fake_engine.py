@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rosetta_ui.errors import BadRequestError, StoreError
 from rosetta_ui.store.exchange import export_json
 from rosetta_ui.types import (
+    AddRequest,
     BackboneSummary,
     Estimate,
     HeatmapRow,
@@ -204,6 +205,10 @@ class FakeEngine(FakePlots):
         if request.n_images < 2:
             raise BadRequestError(f"{request.n_images} images are too few.", "Give at least 2.")
         return self._start(request)
+
+    def start_add(self, request: AddRequest) -> str:
+        self.calls.append(f"add {request.name} {request.file} {request.backbone}")
+        return self._start(None)
 
     def _start(self, request: MatchRequest | None) -> str:
         job = f"job{len(self._jobs) + 1}"

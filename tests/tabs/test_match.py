@@ -128,3 +128,29 @@ def test_results_can_be_kept_renamed_and_deleted(match: Match) -> None:
     assert (second["title"], second["saved"]) == ("Mine", True)
     match.delete({"result": "second"})
     assert [r["id"] for r in match.results({})] == ["bundled"]
+
+
+def test_a_folder_of_photos_takes_the_generator_s_place(match: Match) -> None:
+    request = request_of({**FORM, "photos": "/pictures"})
+    assert request.photos == "/pictures"
+    assert request.generator == ""
+    assert request_of(form_values(request)).photos == "/pictures"
+
+
+def test_a_page_for_strangers_takes_no_paths_of_its_machine() -> None:
+    open_page = Match(FakeEngine(), own_machine=False)
+    assert open_page.catalogue({})["own_machine"] is False
+    for ask in (open_page.start, open_page.estimate):
+        with pytest.raises(BadRequestError, match="open to everybody"):
+            ask({**FORM, "photos": "/etc"})
+    with pytest.raises(BadRequestError, match="open to everybody"):
+        open_page.add({"name": "x", "file": "/etc/passwd"})
+
+
+def test_a_model_is_added_by_name_file_and_architecture() -> None:
+    engine = FakeEngine()
+    match = Match(engine)
+    job = match.add({"name": "mine", "file": "/models/mine.pth", "backbone": "resnet50"})["job"]
+    assert match.job({"job": job})["state"] == "running"
+    assert engine.calls == ["add mine /models/mine.pth resnet50"]
+    assert "biggan" in match.addable({})["names"]
