@@ -9,7 +9,13 @@ explainTerms(element);
 let catalogue = { generators: [], backbones: [], presets: [] };
 const generator = () =>
   catalogue.generators.find((model) => model.name === part("generator").value);
-const ticked = () => [...element.querySelectorAll(".pick input:checked")].map((box) => box.value);
+const named = () => part("timm").value.split(/[\s,]+/).filter(Boolean);
+const ticked = () => [
+  ...new Set([
+    ...[...element.querySelectorAll(".pick input:checked")].map((box) => box.value),
+    ...named(),
+  ]),
+];
 
 const STATES = {
   ready: ["Ready", "good"],
@@ -50,8 +56,7 @@ async function loadModels() {
   part("backbones").replaceChildren(...near.map(pick));
   part("others").replaceChildren(...far.map(pick));
   part("source-field").hidden = !catalogue.own_machine;
-  part("more").hidden = far.length === 0;
-  part("more-title").textContent = `More backbones (${far.length})`;
+  part("more-title").textContent = `More backbones (${far.length}, or any of timm's)`;
   part("presets").replaceChildren(...catalogue.presets.map(preset));
   fill(kept ?? get("request") ?? catalogue.usual);
   element.dataset.filled = "yes";
@@ -152,7 +157,10 @@ function fill(request) {
   element.querySelectorAll(".pick input").forEach((box) => {
     box.checked = request.backbones.includes(box.value);
   });
-  if (element.querySelector(".more .pick input:checked")) part("more").open = true;
+  const listed = new Set(catalogue.backbones.map((model) => model.name));
+  part("timm").value = request.backbones.filter((name) => !listed.has(name)).join(", ");
+  if (part("timm").value || element.querySelector(".more .pick input:checked"))
+    part("more").open = true;
   for (const id of ["images", "batch", "seed", "score", "rule", "k", "class"]) put(id, request[id]);
   part("psi").value = request.psi ?? generator()?.psi ?? 1;
   describe();

@@ -42,3 +42,12 @@ def test_photos_take_the_generators_place(
     page.screenshot(path=artefacts / "match-photos.png")
     form.locator('[data-id="source"]').select_option("")
     assert form.locator('[data-id="generator"]').is_visible()
+
+
+def test_any_timm_model_is_a_backbone_by_its_name(drawn_app: str, open_page: OpenPage) -> None:
+    page = open_page(f"{drawn_app}/?tab=match")
+    form = page.locator("#match-form")
+    form.locator(".pick input").first.wait_for(state="visible")
+    form.locator('[data-id="more"] summary').click()
+    form.locator('[data-id="timm"]').fill("resnet50.random, convnext_atto")
+    form.get_by_text("6 chosen").wait_for(state="visible")
