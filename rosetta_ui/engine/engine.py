@@ -22,6 +22,7 @@ from rosetta_ui.engine.dispatch import register, unregister
 from rosetta_ui.engine.editing import Editing
 from rosetta_ui.engine.estimates import estimate
 from rosetta_ui.engine.flow import (
+    activations_key,
     cached_result,
     forget_unfinished,
     match,
@@ -241,10 +242,12 @@ class Engine:
         Raises:
             BadRequestError: there is no such job.
         """
-        known = {status.job: status for status in self.jobs()}
-        if job not in known:
-            raise BadRequestError(f"There is no job '{job[:40]}'.", "Start it again.")
-        return known[job]
+        if self._board.knows(job):
+            return self._board.status(job)
+        for _, status, _ in unfinished(self._bench):
+            if status.job == job:
+                return status
+        raise BadRequestError(f"There is no job '{job[:40]}'.", "Start it again.")
 
     def jobs(self) -> list[JobStatus]:
         """Snapshots of every job of this process, newest first."""
@@ -293,6 +296,7 @@ class Engine:
             StoreError: there is no such result, or the cache folder cannot be written.
         """
         self._bench.shelf.delete(result)
+        self._bench.store.drop(activations_key(result))
 
     def check_folder(self, folder: Path) -> None:
         """Refuse a folder that `save_to` could not use; before hours of work, not after.

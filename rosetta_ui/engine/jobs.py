@@ -220,6 +220,11 @@ class JobBoard:
             self._forget_old()
         return job
 
+    def knows(self, job: str) -> bool:
+        """Whether this process has had a job of this id."""
+        with self._lock:
+            return job in self._jobs
+
     def status(self, job: str) -> JobStatus:
         """A snapshot with the job's place in the queue.
 

@@ -26,7 +26,7 @@ from rosetta_ui.matching.activations import Activations
 from rosetta_ui.matching.checkpoint import Checkpoint
 from rosetta_ui.matching.distributed import Alone, Workers
 from rosetta_ui.matching.match import MatchRun
-from rosetta_ui.matching.outcome import MatchPlan, MatchTools
+from rosetta_ui.matching.outcome import MatchOutcome, MatchPlan, MatchTools
 from rosetta_ui.matching.sources import GeneratedImages, ImageSource, PhotoImages
 from rosetta_ui.models.backbone import Backbone
 from rosetta_ui.store.files import said_plainly, write_json
@@ -85,25 +85,32 @@ def run_match(
         yield {"again": True}
         return
     yield {"say": "Making tables."}
-    outcome = match.finish()
-    yield from told.fresh()
-    if outcome is not None:
-        notes = RunNotes(
-            notes=tuple(told.notes),
-            peak_bytes=_peak_bytes(tools.device),
-            device=str(tools.device),
-            photos=job.photos,
-        )
-        kept = bench.work_folder(job.key) / "activations"
-        small = Activations(kept, match.layers, len(outcome.pictures))
-        pause = partial(bench.pause, bench.handle(job.job))
-        folder = yield from write_result(bench, job.request, outcome, small, notes, pause)
-        bench.store.commit_folder(activations_key(job.key), kept, "activations")
-        bench.store.commit_folder(job.key, folder)
+    try:
+        outcome = match.finish()
+        yield from told.fresh()
+        if outcome is not None:
+            yield from _keep(bench, job, outcome, told)
+    except Cancelled:
+        match.save()
+        raise
     workers.barrier()
     if tools.checkpoint is not None:
         tools.checkpoint.drop()
     yield {"result": job.key}
+
+
+def _keep(
+    bench: Workbench, job: MatchJob, outcome: MatchOutcome, told: _Told
+) -> Generator[dict[str, Any]]:
+    """Write the result and the small maps, and put both into the store."""
+    device = bench.models.device
+    notes = RunNotes(tuple(told.notes), _peak_bytes(device), str(device), job.photos)
+    kept = bench.work_folder(job.key) / "activations"
+    small = Activations(kept, outcome.layers, len(outcome.pictures))
+    pause = partial(bench.pause, bench.handle(job.job))
+    folder = yield from write_result(bench, job.request, outcome, small, notes, pause)
+    bench.store.commit_folder(activations_key(job.key), kept, "activations")
+    bench.store.commit_folder(job.key, folder)
 
 
 def _count(

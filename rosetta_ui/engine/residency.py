@@ -32,7 +32,9 @@ GPU_SHARE = 0.5
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of this name; auto takes the best there is.
+    """The device of this name; auto takes a CUDA device where there is one, else the CPU.
+
+    mps must be asked for: it is untested here.
 
     Raises:
         BadRequestError: there is no such device, or this machine does not have it.
@@ -42,7 +44,7 @@ def choose_device(name: str) -> torch.device:
     checked_device(name)
     has = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if has[kind]))
+        return torch.device("cuda" if has["cuda"] else "cpu")
     device = torch.device(name)
     present = [kind for kind, there in has.items() if there]
     if not has[device.type]:

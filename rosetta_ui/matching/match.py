@@ -67,6 +67,9 @@ class MatchRun:
             **{model: tuple(layers) for model, layers in source.layers.items()},
             **{backbone.card.name: backbone.layers for backbone in self._backbones},
         }
+        # MPS has no float64, which the sums need: there the maps are counted on the CPU.
+        mps = self._tools.device.type == "mps"
+        self._counting = torch.device("cpu") if mps else self._tools.device
         self._batch = self._fitting_batch()
         self._counts = self._new_counts()
         workers, boundary = self._tools.workers, self._counts.correlation.boundary_after
@@ -168,6 +171,8 @@ class MatchRun:
             ) as found:
                 backbone.forward(prepared)
             maps[card.name] = found
+        if self._counting != self._tools.device:
+            maps = {m: {k: v.to(self._counting) for k, v in f.items()} for m, f in maps.items()}
         return images, maps
 
     def _count(self, images: Images, maps: Maps, first: int) -> None:
@@ -215,7 +220,9 @@ class MatchRun:
     def _new_counts(self) -> Counts:
         plan, tools = self._plan, self._tools
         needed = table_bytes(self.layers, plan.pairs, plan.dtype.itemsize)
-        on_disk = tools.device.type == "cpu" and needed > MEMORY_SHARE * free_bytes(tools.device)
+        on_disk = self._counting.type == "cpu" and needed > MEMORY_SHARE * free_bytes(
+            self._counting
+        )
         if on_disk and tools.table_dir is not None:
             tools.note(f"The tables need {gibibytes(needed)}: they are kept in files meanwhile.")
         writer = None

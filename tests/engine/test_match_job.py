@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import time
 from collections.abc import Callable
@@ -326,3 +327,31 @@ def test_photos_match_backbones_with_each_other(
         engine.start_match(replace(request, backbones=("tiny-net-a",)))
     with pytest.raises(BadRequestError, match="no classes"):
         engine.start_match(replace(request, class_index=1))
+
+
+def test_a_full_disk_is_one_sentence_and_nothing_is_lost(
+    engine: Engine, planted_request: MatchRequest, finish: Finish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = finish(engine, replace(planted_request, seed=9)).result
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rosetta_ui.store.files.os.fsync", full)
+        status = finish(engine, planted_request)
+    assert status.state == "failed"
+    assert "The disk is full" in status.message
+    assert "--cache-dir" in status.hint
+    assert [info.result for info in engine.results()] == [earlier]
+    assert finish(engine, planted_request).state == "done"
+
+
+def test_a_deleted_result_takes_its_maps_along(
+    engine: Engine, planted_request: MatchRequest, finish: Finish
+) -> None:
+    result = finish(engine, planted_request).result
+    kinds = [entry.kind for entry in engine._bench.store.entries()]
+    assert sorted(kinds) == ["activations", "result"]
+    engine.delete(result)
+    assert engine._bench.store.entries() == []
