@@ -77,6 +77,17 @@ function item(info) {
   );
 }
 
+/** Whether a result can stand beside the one that is open: another one of the same generator. */
+function compared(info) {
+  const current = results.find((each) => each.id === get("state").result);
+  return current && current.id !== info.id && current.generator === info.generator;
+}
+
+const compare = (info) => () => {
+  select({ other: info.id });
+  document.getElementById("compare-view")?.scrollIntoView({ block: "start" });
+};
+
 function acts(info) {
   const act1 = (name, label, onclick, classes = "") =>
     h(
@@ -87,11 +98,13 @@ function acts(info) {
   const again = act1("again", "Fill the form with these settings", () =>
     put("request", { ...info }),
   );
-  if (info.bundled) return h("div.acts", {}, again);
+  const beside = compared(info) ? act1("compare", "Compare with the open result", compare(info)) : null;
+  if (info.bundled) return h("div.acts", {}, beside, again);
   const sure = doomed === info.id;
   return h(
     "div.acts",
     {},
+    beside,
     again,
     act1(
       "pin",

@@ -61,7 +61,12 @@ class FakePlots:
         pairs: dict[str, list[list[Any]]] = {"both": [], "first": [], "second": []}
         for at, neuron in enumerate(neurons):
             partner = neuron.partners[backbone]
-            row = [str(neuron.anchor), str(partner.unit), partner.score, partner.score - 0.03]
+            row = [
+                str(neuron.anchor),
+                str(partner.unit),
+                partner.score,
+                partner.score - (at * 37 % 100) / 500,
+            ]
             pairs[("both", "both", "first", "second")[at % 4]].append(row)
         series = [
             Series(

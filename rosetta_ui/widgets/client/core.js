@@ -24,6 +24,7 @@
   }
 
   const ICONS = {
+    compare: "M3 5h8M8.5 2.5 11 5 8.5 7.5M13 11H5M7.5 8.5 5 11l2.5 2.5",
     left: "M10 3 5 8l5 5",
     right: "M6 3l5 5-5 5",
     up: "M3 10l5-5 5 5",
