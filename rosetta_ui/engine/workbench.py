@@ -60,7 +60,8 @@ class Workbench:
             registry=known,
             weights=weights,
             store=store,
-            shelf=ResultShelf(store, BUNDLED),
+            # A page that strangers open must not read folders that they name.
+            shelf=ResultShelf(store, BUNDLED, paths=settings.private),
             models=Residency(known, weights, settings.device),
         )
 
