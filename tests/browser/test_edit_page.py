@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 Saw = Callable[[str], None]
+LONG = 12_000 * PATIENCE  # ms
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,10 @@ def opened(open_page: OpenPage, address: str, seed: int = 3, **options: Any) -> 
     page = open_page(f"{address}/?tab=edit", **options)
     chip = page.locator("#header [data-id=chip]")
     expect(chip).to_have_attribute("data-stage", "ready", timeout=60_000 * PATIENCE)
-    expect(picture(page)).to_be_visible(timeout=60_000)
+    expect(picture(page)).to_be_visible(timeout=LONG)
     page.get_by_role("spinbutton", name="Seed", exact=True).fill(str(seed))
     page.get_by_role("button", name="Show", exact=True).click()
-    expect(picture(page)).to_have_attribute("alt", f"The picture: Seed {seed}", timeout=60_000)
+    expect(picture(page)).to_have_attribute("alt", f"The picture: Seed {seed}", timeout=LONG)
     page.locator("#edit-panel summary").click()
     page.get_by_role("spinbutton", name="Steps").fill("30")
     return page
@@ -83,7 +84,7 @@ def asked(page: Page) -> list[dict[str, Any]]:
     return json.loads(str(pad(page).get_attribute("data-asked")))
 
 
-def wait_done(page: Page, at: int, seconds: float = 60) -> None:
+def wait_done(page: Page, at: int, seconds: float = 60 * PATIENCE) -> None:
     """Until the history stands at a state and nothing runs."""
     expect(pad(page)).to_have_attribute("data-at", str(at), timeout=seconds * 1000)
     expect(work(page)).to_have_attribute("data-busy", "no", timeout=seconds * 1000)
@@ -109,7 +110,7 @@ def test_12_a_drag_shows_its_arrow_first_and_then_moves_the_picture(
     assert painted(page) == 0
     drag(page, (0.5, 0.5), (0.6, 0.4), (0.75, 0.3), release=False)
     assert painted(page) > 1000
-    expect(page.locator("#drag-pad [data-id=live]")).to_contain_text("right 25 %")
+    expect(page.locator("#drag-pad [data-id=live]")).to_contain_text("right 25 %", timeout=LONG)
     assert shown(page) == before
     page.mouse.up()
     (edit,) = asked(page)
@@ -166,7 +167,7 @@ def test_13_the_wheel_zooms_within_limits_and_does_not_scroll(
     for _ in range(30):
         page.mouse.wheel(0, -120)
     assert page.evaluate("scrollY") == scrolled
-    expect(pad(page)).to_have_attribute("data-asked", re.compile("zoom"), timeout=5000)
+    expect(pad(page)).to_have_attribute("data-asked", re.compile("zoom"), timeout=LONG)
     (edit,) = asked(page)
     assert edit["factor"] == 2
     assert abs(edit["x"] - 0.25) <= 0.01
@@ -180,9 +181,9 @@ def test_14_of_eight_rapid_drags_the_last_wins(edit_app: str, open_page: OpenPag
         drag(page, (0.5, 0.5), (0.52 + 0.02 * i, 0.5))
     wait_done(page, 1)
     time.sleep(1)
-    expect(work(page)).to_have_attribute("data-busy", "no", timeout=60_000)
+    expect(work(page)).to_have_attribute("data-busy", "no", timeout=LONG)
     states = page.locator("#edit-work [data-id=strip] button")
-    expect(states.last).to_contain_text("Shift +16, +0 %")
+    expect(states.last).to_contain_text("Shift +16, +0 %", timeout=LONG)
     assert states.count() <= 3
     assert int(str(work(page).get_attribute("data-calls"))) <= 3
 
@@ -200,13 +201,13 @@ def test_15_undo_redo_reset_and_a_recipe_give_the_same_pixels(
     third = shown(page)
     assert len({first, second, third}) == 3
     page.get_by_role("button", name="Undo").click()
-    expect(picture(page)).to_have_attribute("src", second)
+    expect(picture(page)).to_have_attribute("src", second, timeout=LONG)
     page.get_by_role("button", name="Redo").click()
-    expect(picture(page)).to_have_attribute("src", third)
+    expect(picture(page)).to_have_attribute("src", third, timeout=LONG)
     page.get_by_role("button", name="Reset").click()
-    expect(picture(page)).to_have_attribute("src", first)
+    expect(picture(page)).to_have_attribute("src", first, timeout=LONG)
     page.get_by_role("button", name="State 2:").click()
-    expect(picture(page)).to_have_attribute("src", third)
+    expect(picture(page)).to_have_attribute("src", third, timeout=LONG)
     with page.expect_download() as download:
         page.get_by_role("button", name="Recipe", exact=True).click()
     kept = tmp_path / "recipe.json"
@@ -214,12 +215,12 @@ def test_15_undo_redo_reset_and_a_recipe_give_the_same_pixels(
     assert len(json.loads(kept.read_text())["steps"]) == 2
     other = opened(open_page, edit_app, seed=8)
     other.get_by_label("Load a recipe").set_input_files(kept)
-    expect(picture(other)).to_have_attribute("src", third, timeout=30_000)
+    expect(picture(other)).to_have_attribute("src", third, timeout=LONG)
     bad = tmp_path / "bad.json"
     bad.write_text("{")
     other.get_by_label("Load a recipe").set_input_files(bad)
-    expect(other.locator("#edit-work [data-id=said]")).to_contain_text("no recipe")
-    expect(picture(other)).to_have_attribute("src", third)
+    expect(other.locator("#edit-work [data-id=said]")).to_contain_text("no recipe", timeout=LONG)
+    expect(picture(other)).to_have_attribute("src", third, timeout=LONG)
 
 
 def test_16_edits_answer_while_a_long_job_runs(
@@ -230,14 +231,14 @@ def test_16_edits_answer_while_a_long_job_runs(
     match.get_by_role("spinbutton", name="Images").fill("256")
     match.get_by_role("button", name="Run the match").click()
     state = match.locator("#match-job [data-id=state]")
-    expect(state).to_have_text("Running", timeout=60_000)
+    expect(state).to_have_text("Running", timeout=LONG)
     begun = time.monotonic()
     drag(page, (0.5, 0.5), (0.6, 0.5))
     wait_done(page, 1, 300)
     saw(f"edit during a match: {time.monotonic() - begun:.1f} s")
-    expect(state).to_have_text("Running")
+    expect(state).to_have_text("Running", timeout=LONG)
     match.get_by_role("button", name="Stop").click()
-    expect(state).to_have_text("Stopped", timeout=20_000)
+    expect(state).to_have_text("Stopped", timeout=LONG)
 
 
 def test_stop_keeps_the_picture(edit_app: str, open_page: OpenPage, saw: Saw) -> None:
@@ -246,9 +247,9 @@ def test_stop_keeps_the_picture(edit_app: str, open_page: OpenPage, saw: Saw) ->
     page.get_by_role("spinbutton", name="Steps").fill("5000")
     drag(page, (0.5, 0.5), (0.6, 0.5))
     said = page.locator("#edit-work [data-id=said]")
-    expect(said).to_contain_text("Step ", timeout=60_000)
+    expect(said).to_contain_text("Step ", timeout=LONG)
     begun = time.monotonic()
     page.get_by_role("button", name="Stop").click()
-    expect(said).to_contain_text("Stopped", timeout=10_000)
+    expect(said).to_contain_text("Stopped", timeout=LONG)
     saw(f"edit: stopped after {time.monotonic() - begun:.2f} s (goal 1)")
-    expect(picture(page)).to_have_attribute("src", before)
+    expect(picture(page)).to_have_attribute("src", before, timeout=LONG)
