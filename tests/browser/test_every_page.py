@@ -18,7 +18,7 @@ pytestmark = [
 TABS = {
     "match": "#match-history .item",
     "gallery": "#large-view canvas[data-unit]",
-    "edit": "#edit-coming h2",
+    "edit": "#drag-pad img.picture:not([hidden])",
     "invert": "#invert-coming h2",
 }
 
@@ -30,7 +30,9 @@ def settled(page: Page, tab: str) -> Page:
     if tab == "match":
         page.wait_for_selector("#match-summary .fact")
         expect(page.get_by_role("button", name="Run the match")).to_be_enabled()
-    page.wait_for_function("[...document.images].every((i) => i.complete && i.naturalWidth)")
+    page.wait_for_function(
+        "[...document.images].every((i) => i.hidden || (i.complete && i.naturalWidth))"
+    )
     return page
 
 
