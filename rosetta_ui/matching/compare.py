@@ -46,7 +46,8 @@ class ComparedTable:
         pairs: every pair that either found, highest mean score first.
         both, only_first, only_second: how many of them.
         jaccard: both as a share of all, NaN without any.
-        correlation: of the scores in the two results, NaN for fewer than 3 pairs with both.
+        correlation: of the scores of the pairs in both, NaN for fewer than 3. Pairs of one result
+            are left out: they were chosen for being high there, which alone makes it negative.
         k: the K that was used; smaller than asked for where a result keeps fewer neighbours.
     """
 
@@ -156,6 +157,7 @@ def _table(
         _fill(side, pairs, either)
     pairs = _pairs(either, scores, sets, first.index(anchor), first.index(backbone))
     both = len(sets[0] & sets[1])
+    shared = np.array([place in sets[0] and place in sets[1] for place in either], bool)
     return ComparedTable(
         backbone=backbone,
         pairs=pairs,
@@ -163,7 +165,7 @@ def _table(
         only_first=len(sets[0]) - both,
         only_second=len(sets[1]) - both,
         jaccard=both / len(either) if either else float("nan"),
-        correlation=_correlation(*scores),
+        correlation=_correlation(*(side[shared] for side in scores)),
         k=k,
     )
 

@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from driving import OpenPage
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
+
+from rosetta_ui.rendering.page import PageFacts, PageNeuron, gallery_page
 
 pytestmark = [
     pytest.mark.browser,
@@ -194,3 +197,38 @@ def test_the_export_menu_makes_page_film_and_table_and_reads_names_back(
     dictionary.write_text('{"neurons": 3}')
     page.locator("#gallery-bar [data-id=names]").set_input_files(dictionary)
     expect(page.locator("#gallery-bar .count")).to_contain_text("This is no dictionary")
+
+
+def test_the_exported_page_opens_from_a_file_without_a_server(
+    browser: Browser, tmp_path: Path
+) -> None:
+    hostile = "</script><img src=x onerror=alert(1)>"
+    neurons = [
+        PageNeuron(f"gen/low:{i}", hostile if i == 0 else "", i, i < 2, 0, [("a/top:1", 0.8, 0.2)])
+        for i in range(3)
+    ]
+    maps = np.full((3, 2, 16, 16), 255, np.uint8)
+    picture = np.full((32, 32, 3), 90, np.uint8)
+    text = gallery_page(
+        PageFacts(hostile, [hostile], ["gen", "a"], 0.3), neurons, maps, {0: picture}
+    )
+    (tmp_path / "gallery.html").write_text(text, "utf-8")
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.on("request", lambda request: said.append(request.url))
+    page.goto((tmp_path / "gallery.html").as_uri())
+    expect(page.locator("article")).to_have_count(3)
+    expect(page.locator("h1")).to_have_text(hostile)
+    expect(page.locator("article .called")).to_have_text(hostile)
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    pixel = "document.querySelector('canvas').getContext('2d').getImageData(3, 3, 1, 1).data[3]"
+    assert page.evaluate(pixel) == 255
+    page.fill("#find", "low:2")
+    expect(page.locator("#count")).to_have_text("1 of 3 neurons")
+    context.close()
+    assert [line for line in said if not line.startswith(("file:", "data:"))] == []
