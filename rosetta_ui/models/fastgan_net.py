@@ -6,7 +6,7 @@ of the published network, so `synthesis.feat_8.4` is its output after the first 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -169,11 +169,15 @@ class Synthesis(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Z [n, z_size] → images [n, 3, h, w]."""
+        return self.walk(z, lambda block, maps: block(maps))
+
+    def walk(self, z: Tensor, run: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
+        """The same with something else in place of calling a block."""
         maps = self.init(normalise(z))
         seen = {4: maps}
         for i in range(self.n_blocks):
             side = 8 << i
-            maps = self.get_submodule(f"feat_{side}")(maps)
+            maps = run(self.get_submodule(f"feat_{side}"), maps)
             if side in _GATING:
                 maps = self.get_submodule(f"se_{side}")(seen[_GATING[side]], maps)
             seen[side] = maps
