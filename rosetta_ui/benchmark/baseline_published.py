@@ -81,14 +81,15 @@ def published_match(
 
 
 def _timed(batches: Callable[[], Iterable[Batch]], watch: Stopwatch) -> Iterable[Batch]:
+    begun = time.perf_counter()
     source = iter(batches())
     while True:
-        begun = time.perf_counter()
         batch = next(source, None)
         watch.networks += time.perf_counter() - begun
         if batch is None:
             return
         yield batch
+        begun = time.perf_counter()
 
 
 def _statistics(
