@@ -11,7 +11,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,8 +101,8 @@ def _rows(workbench: Workbench, quick: bool) -> Iterator[dict[str, Any]]:
     for name, edits in CASES.items():
         subject = _subject(workbench, name, seeds[name])
         card = subject.bench.generator.card
-        usual = usual_settings(card)
         for edit in edits:
+            usual = usual_settings(card, (edit,))
             ours = measure(workbench, subject, Case(name, edit, "ours", usual))
             yield ours
             if not quick:
@@ -122,7 +122,7 @@ def _subject(workbench: Workbench, name: str, n_seeds: int) -> Subject:
         features = patch_features(judge, images)
     partners = Partners.find(generator, judge, first.setup, usual_units(generator.layers))
     edited = replace(states[0], latents=replace(states[0].latents, space=_space(generator.card)))
-    realism = realism_of(workbench, generator, edited, _nothing)
+    realism = _finished(realism_of(workbench, generator, edited, _nothing))
     return Subject(first, states, images, features, partners, realism)
 
 
@@ -220,6 +220,14 @@ def _words(edit: Edit) -> str:
             return f"zoom {factor:g}"
         case _:
             return type(edit).__name__.lower()
+
+
+def _finished(work: Generator[Any, None, Realism]) -> Realism:
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
 
 
 def _nothing() -> None:

@@ -14,13 +14,17 @@ from torch import Tensor
 
 from rosetta_ui.editing.latents import Prior
 from rosetta_ui.editing.losses import ChosenUnits, correlation
-from rosetta_ui.editing.targets import affine_of, paste, scale, warp
+from rosetta_ui.editing.targets import affine_of, mask_of, paste, placed, scale, warp
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.probing.taps import tap
 from rosetta_ui.types import Edit, LayerSpec, Paste, Scale, Space
 
 Maps = Mapping[str, Tensor]
+
+REGION_WEIGHT = 2.0
+"""Cells of a region that is changed weigh three times as much, and nine in a correlation: a tenth
+of the picture then counts as much as the rest. Without it a pasted box was not drawn at all."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class Target:
 
     Attributes:
         maps: [n, units, H, W], standardised.
-        mask: [H, W] of 0 and 1; cells whose source lies outside the frame do not count, so that the
-            generator is free to draw what comes in there.
+        mask: [H, W], weights of the cells. Those whose source lies outside the frame do not count,
+            so that the generator is free to draw what comes in there.
         strength: compare values rather than shapes: correlation cannot see a map's strength.
     """
 
@@ -78,20 +82,24 @@ def _target(
 ) -> Target:
     size = (maps.shape[-2], maps.shape[-1])
     seen = torch.ones(1, *size, dtype=maps.dtype, device=maps.device)
+    weight = torch.ones_like(seen[0])
     strength = False
     for edit in edits:
         if isinstance(edit, Scale):
             low = maps.amin((0, 2, 3)) if lowest is None else lowest.to(maps)
             maps, strength = torch.stack([scale(each, low, edit) for each in maps]), True
+            if edit.region is not None:
+                weight = weight + REGION_WEIGHT * mask_of(edit.region, size).to(weight)
         elif isinstance(edit, Paste):
             if source is None:
                 raise BadRequestError("There is no picture to copy from.", "Choose a source.")
             maps = torch.stack([paste(a, b, edit) for a, b in zip(maps, source, strict=True)])
+            weight = weight + REGION_WEIGHT * mask_of(placed(edit), size).to(weight)
         else:
             maps = warp(maps, affine_of(edit))
             seen = warp(seen, affine_of(edit))
     # A cell counts when its whole bilinear source is inside; 1e-4 for float32's rounding.
-    return Target(maps, (seen[0] > 1 - 1e-4).to(maps.dtype), strength)
+    return Target(maps, (seen[0] > 1 - 1e-4).to(maps.dtype) * weight, strength)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,12 @@ def mask_of(region: Region, size: tuple[int, int]) -> Tensor:
     return inside
 
 
+def placed(edit: Paste) -> Region:
+    """The region of a copy where it goes."""
+    left, top, _, _ = edit.region.bounds
+    return Region(tuple((x - left + edit.x, y - top + edit.y) for x, y in edit.region.corners))
+
+
 def paste(onto: Tensor, source: Tensor, edit: Paste) -> Tensor:
     """Replace a region of maps by the same units' maps of another picture.
 
@@ -131,9 +137,7 @@ def paste(onto: Tensor, source: Tensor, edit: Paste) -> Tensor:
 
     Source: Dravid et al. 2023 (arXiv:2306.09346), copy and paste. Differs: any region, not halves.
     """
-    left, top, _, _ = edit.region.bounds
-    moved = Region(tuple((x - left + edit.x, y - top + edit.y) for x, y in edit.region.corners))
-    mask = mask_of(moved, (onto.shape[-2], onto.shape[-1])).to(onto.device)
+    mask = mask_of(placed(edit), (onto.shape[-2], onto.shape[-1])).to(onto.device)
     return torch.where(mask, warp(source, affine_of(edit)), onto)
 
 

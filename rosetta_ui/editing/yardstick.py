@@ -6,7 +6,7 @@ arrays, so that a cache can keep them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Generator as Generator_
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from rosetta_ui.types import Space
 CALIBRATION = 128
 """Natural pictures in neither yardstick that rank the larger of the two; steps of 0.8 %."""
 
+NATURAL_PICTURES = BANK_SIZE + CALIBRATION
+
 BANK_SEED = PRIOR_SEED - 3
 HELD_OUT_SEED = PRIOR_SEED - 4
 
@@ -42,22 +44,26 @@ def natural_features(
     backbone: Backbone,
     psi: float,
     class_index: int | None,
-    advance: Callable[[int, int], None] = lambda done, total: None,
-) -> NDArray[np.float32]:
-    """Pooled features of natural pictures: the bank, then those that calibrate: [640, c].
+) -> Generator_[int, None, NDArray[np.float32]]:
+    """Pooled features of natural pictures: the bank, then those that calibrate.
 
     Args:
         generator: draws.
         backbone: looks.
         psi: truncation.
         class_index: for class-conditional generators.
-        advance: called with (done, total) between batches; may raise.
+
+    Yields:
+        How many pictures are done, between batches: a good place to let others use the device.
+
+    Returns:
+        [640, c].
     """
-    total = BANK_SIZE + CALIBRATION
-    batch = 16 if max(generator.card.image_size) <= 128 else 1
+    # Small batches: whoever waits for the device waits for one of them.
+    batch = 4 if max(generator.card.image_size) <= 128 else 1
     rows: list[Tensor] = []
-    for first in range(0, total, batch):
-        advance(first, total)
+    for first in range(0, NATURAL_PICTURES, batch):
+        yield first
         z = natural_z(generator, range(first, first + batch), BANK_SEED)
         with torch.inference_mode():
             images = generator.synthesise_from(z, "z", class_index=class_index, psi=psi)

@@ -120,7 +120,8 @@ class Editing:
         if not after.steps:
             raise BadRequestError("Nothing was edited.", "Make an edit first.")
         with self._bench.lock.hold():
-            *_, last = dispatch("edit-numbers", self._token, {"before": before, "after": after})
+            values = {"before": before, "after": after}
+            *_, last = dispatch("edit-numbers", self._token, values)
         return last
 
     def step(self, state: PictureState, request: EditRequest) -> EditStep:
@@ -140,7 +141,7 @@ class Editing:
             source, _ = self.start_picture(
                 state.generator, request.source_seed, state.class_index, state.psi
             )
-        settings = usual_settings(card)
+        settings = usual_settings(card, request.edits)
         if state.latents.space != "z":
             settings = replace(settings, space=state.latents.space)
         given = {k: v for k, v in asdict(request.trying or Trying()).items() if v is not None}

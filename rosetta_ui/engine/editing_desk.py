@@ -97,6 +97,9 @@ class EditDesk:
         self._lock = threading.Lock()
         self._tickets = itertools.count(1)
         self._closed = False
+        self._running = 0
+        self._idle = threading.Event()
+        self._idle.set()
 
     # Pages
 
@@ -185,6 +188,7 @@ class EditDesk:
         with found.lock:
             self._cancel(found)
             found.task = task
+        self._count(1)
         args = (found, task, label, work, before)
         threading.Thread(target=self._run, args=args, name=f"edit-{ticket}", daemon=True).start()
         return ticket
@@ -239,8 +243,17 @@ class EditDesk:
             raise
         finally:
             self._bench.handles.pop(job, None)
+            self._count(-1)
         if entry is not None and before is not None:
             self._judge(page, entry, before)
+
+    def _count(self, by: int) -> None:
+        with self._lock:
+            self._running += by
+            if self._running:
+                self._idle.clear()
+            else:
+                self._idle.set()
 
     def _note(self, page: Page, task: Task, frame: EditFrame) -> None:
         was = task.progress
@@ -281,22 +294,36 @@ class EditDesk:
         """Fill in an entry's numbers; runs in the edit's own thread, after the device was freed."""
         at = self._annotate(page, entry, None, "Judging.")
         values = {"before": before, "after": entry.state}
-        for numbers in self._quietly(page, values, "edit-numbers"):
-            at = self._annotate(page, at, numbers, "Learning what is natural.")
+        for found in self._quietly(page, values, "edit-numbers"):
+            if isinstance(found, EditNumbers):
+                at = self._annotate(page, at, found, "Learning what is natural.")
+            else:
+                note = f"Learning what is natural: {found} pictures so far."
+                at = self._annotate(page, at, at.numbers, note)
         note = "" if at.numbers is not None else "The judge is not ready."
         self._annotate(page, at, at.numbers, note)
 
     def _quietly(self, page: Page, values: dict[str, Any], task: str) -> Iterator[Any]:
-        """Background work of a page: it ends with the page, and its failure is only a log line."""
+        """Background work of a page: it ends with the page, and its failure is only a log line.
+
+        It holds the device for one piece at a time, and begins none while anybody's edit runs.
+        """
         handle = JobHandle(f"{task}-{next(self._tickets)}", task, "steps")
         job = handle.status.job
         self._bench.handles[job] = handle
+        work = dispatch(task, self._token, {**values, "job": job})
         try:
-            with self._bench.lock.hold():
-                for found in dispatch(task, self._token, {**values, "job": job}):
+            while True:
+                while not self._idle.wait(1.0):
                     if page.closed or self._closed:
-                        handle.cancel.set()
-                    yield found
+                        return
+                if page.closed or self._closed:
+                    return
+                with self._bench.lock.hold():
+                    found = next(work, None)
+                if found is None:
+                    return
+                yield found
         except Cancelled:
             pass
         except RosettaError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Generator as Generator_
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch.nn import functional
 
 from rosetta_ui.editing.edit import Coordinates, chosen_maps
 from rosetta_ui.editing.judge import judge_cosine, patch_features
+from rosetta_ui.editing.latents import Prior
 from rosetta_ui.editing.naturalness import Realism
 from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.editing.session import (
@@ -248,7 +250,7 @@ def check_fits(generator: Generator, state: PictureState) -> None:
 # Numbers
 
 
-def run_numbers(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditNumbers]:
+def run_numbers(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditNumbers | int]:
     """The task `edit-numbers` of `dispatch`: judges one edit.
 
     Args:
@@ -256,7 +258,8 @@ def run_numbers(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditNum
         values: `before` and `after` (states, the second one edit further), `job`.
 
     Yields:
-        Numbers as far as they are known: first without realism, then with it.
+        Numbers as far as they are known, first without realism, then with it; between the two, how
+        many natural pictures have been looked at, so that the device can be given to others.
     """
     before, after = values["before"], values["after"]
     check = _check(bench, values)
@@ -272,7 +275,7 @@ def run_numbers(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditNum
             now = float(judge_cosine(first, second, affine)[0])
     nan = float("nan")
     yield EditNumbers(was, now, nan, nan, nan, nan, JUDGE)
-    yardstick = realism_of(bench, generator, after, check)
+    yardstick = yield from realism_of(bench, generator, after, check)
     with torch.inference_mode():
         latents = torch.from_numpy(after.latents.values).to(generator.device)
         features = second.mean((-2, -1))
@@ -296,31 +299,25 @@ def geometry(step: EditStep) -> Affine | None:
 
 
 def realism_of(
-    bench: Workbench,
-    generator: Generator,
-    state: PictureState,
-    check: Callable[[], None],
-    say: Callable[[int, int], None] = lambda done, total: None,
-) -> Realism:
-    """The yardstick for a state's generator, ψ, class and space."""
-    features = _features(bench, generator, state, check, say)
+    bench: Workbench, generator: Generator, state: PictureState, check: Callable[[], None]
+) -> Generator_[int, None, Realism]:
+    """The yardstick for a state's generator, ψ, class and space.
+
+    Yields:
+        How many natural pictures are done, where they must be looked at first.
+    """
+    features = yield from _features(bench, generator, state)
     setup = _setup(bench, generator, state, check)
     space = state.latents.space
     prior = setup.prior
     if space == "z" and generator.n_ws:
-        from rosetta_ui.editing.latents import Prior
-
         prior = Prior.standard(generator.card.latent_size).to(generator.device)
     return realism(generator, prior, features, space, state.psi, state.class_index)
 
 
 def _features(
-    bench: Workbench,
-    generator: Generator,
-    state: PictureState,
-    check: Callable[[], None],
-    say: Callable[[int, int], None],
-) -> NDArray[np.float32]:
+    bench: Workbench, generator: Generator, state: PictureState
+) -> Generator_[int, None, NDArray[np.float32]]:
     judge = bench.models.backbone(JUDGE)
     key = _key(
         bench, generator, state, "natural-features", judge=model_key(judge.card, bench.weights)
@@ -331,12 +328,7 @@ def _features(
     bundled = bundled_features(key)
     if bundled is not None:
         return bundled
-
-    def advance(done: int, total: int) -> None:
-        check()
-        say(done, total)
-
-    made = natural_features(generator, judge, state.psi, state.class_index, advance)
+    made = yield from natural_features(generator, judge, state.psi, state.class_index)
     bench.store.put(key, {"": made}, "natural-features")
     return made
 
