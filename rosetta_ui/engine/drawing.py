@@ -99,7 +99,9 @@ class Drawing:
         )
         axes = self._figures.Axes(f"layer of {backbone}", f"layer of {self._folder.anchor}", colour)
         return (
-            self._figures.matrix(values, (rows, cols), axes, clicks=clicks, words=words),
+            self._figures.matrix(
+                values, (rows, cols), axes, clicks=clicks, words=words, counts=means is None
+            ),
             "",
             read,
         )
@@ -254,7 +256,7 @@ class Drawing:
         clicks = [[_other(a, b, anchor) for b in names] for a in names]
         axes = self._figures.Axes("", "", "best buddies")
         figure = self._figures.matrix(
-            kept["counts"], (names, names), axes, clicks=clicks, words=words
+            kept["counts"], (names, names), axes, clicks=clicks, words=words, counts=True
         )
         alone = all(c is None for row in kept["counts"][1:] for c in row[1:])
         read = (

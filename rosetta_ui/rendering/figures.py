@@ -15,6 +15,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+_NUMBERED = 8  # rows: in larger matrices the numbers would not fit into their cells
+
 Figure = dict[str, Any]
 Chosen = Mapping[str, str] | None
 Number = float | int | None
@@ -56,6 +58,7 @@ def matrix(
     *,
     clicks: Sequence[Sequence[Chosen]] | None = None,
     words: Sequence[Sequence[str]] | None = None,
+    counts: bool = False,
 ) -> Figure:
     """Numbers as colours, the first row on top.
 
@@ -65,6 +68,8 @@ def matrix(
         axes: titles.
         clicks: what every cell chooses, as in `Series`.
         words: what every cell says on hover.
+        counts: the numbers are counts: colours start at 0, and they stand in the cells of a small
+            matrix.
     """
     trace = go.Heatmap(
         z=[list(row) for row in values],
@@ -74,6 +79,11 @@ def matrix(
         text=None if words is None else [list(row) for row in words],
         hovertemplate="%{text}<extra></extra>" if words else "%{y}<br>%{x}<br>%{z}<extra></extra>",
         hoverongaps=False,
+        zmin=0 if counts else None,
+        zmax=max((v for row in values for v in row if v is not None), default=1)
+        if counts
+        else None,
+        texttemplate="%{z:,}" if counts and len(values) <= _NUMBERED else None,
         colorbar={
             "title": {"text": axes.colour, "side": "right"},
             "thickness": 12,
@@ -84,8 +94,8 @@ def matrix(
         ygap=1,
     )
     figure = _figure([trace], axes)
-    figure.update_yaxes(autorange="reversed", type="category")
-    figure.update_xaxes(type="category")
+    figure.update_yaxes(autorange="reversed", type="category", showgrid=False)
+    figure.update_xaxes(type="category", showgrid=False)
     return _json(figure)
 
 

@@ -57,3 +57,10 @@ def test_the_diagonal_is_as_long_as_the_points_are_wide() -> None:
     figure = figures.scatter([Series("a", "accent", [0.1, 0.3], [0.8, 0.9])], AXES)
     (line,) = figure["layout"]["shapes"]
     assert (line["x0"], line["y0"], line["x1"], line["y1"]) == pytest.approx((0.1, 0.1, 0.3, 0.3))
+
+
+def test_colours_of_counts_start_at_nought_and_small_ones_are_written_in() -> None:
+    trace = figures.matrix([[3, None], [None, 7]], ("ab", "cd"), AXES, counts=True)["data"][0]
+    assert (trace["zmin"], trace["zmax"]) == (0, 7)
+    assert "z" in trace["texttemplate"]
+    assert "texttemplate" not in figures.matrix([[3.0]], ("a", "b"), AXES)["data"][0]
