@@ -102,7 +102,7 @@ def load(card: ModelCard, tensors: Mapping[str, Tensor]) -> BigGan:
     Raises:
         WeightsCorruptError: the tensors are not those of a BigGAN-deep.
     """
-    card = corrected_card(card, {})
+    card = corrected_card(card, card.options)
     shape = Shape.of(card.options)
     return BigGan(card, assemble(lambda: BigGanNet(shape), tensors, card.name), shape)
 

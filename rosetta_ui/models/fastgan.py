@@ -79,7 +79,7 @@ def load(card: ModelCard, tensors: Mapping[str, Tensor]) -> FastGan:
     Raises:
         WeightsCorruptError: the tensors are not those of a FastGAN.
     """
-    card = corrected_card(card, {})
+    card = corrected_card(card, card.options)
     shape = Shape.of(card.options)
     return FastGan(card, assemble(lambda: FastGanNet(shape), tensors, card.name), shape)
 

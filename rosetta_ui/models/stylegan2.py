@@ -50,7 +50,7 @@ def load(card: ModelCard, tensors: Mapping[str, Tensor]) -> StyleGenerator:
     Raises:
         WeightsCorruptError: the tensors are not those of a StyleGAN2.
     """
-    card = corrected_card(card, {})
+    card = corrected_card(card, card.options)
     shape = Shape.of(card.options)
     noise = card.options.get("noise", "const") != "none"
     net = assemble(lambda: StyleGan2Net(shape, noise=noise), tensors, card.name)

@@ -34,7 +34,7 @@ def load(card: ModelCard, tensors: Mapping[str, Tensor]) -> StyleGenerator:
     Raises:
         WeightsCorruptError: the tensors are not those of a StyleGAN3.
     """
-    card = corrected_card(card, {})
+    card = corrected_card(card, card.options)
     shape = Shape.of(card.options)
     net = assemble(lambda: StyleGan3Net(shape), tensors, card.name)
     return StyleGenerator(card, net, tuple(shape.units(card.name)), shape.n_ws)
