@@ -7,6 +7,7 @@ const LOOK = 150; // ms between looks at an edit that runs
 const LOOK_NUMBERS = 1000; // ms between looks at numbers that are being made
 const ALIVE = 20000; // ms between signs of life: the app forgets pages that are gone
 const SETTLE = 250; // ms: gestures that follow each other faster count as one
+const SETTLE_BUSY = 900; // ms: likewise while an edit runs, whose work would be thrown away
 
 let page = "";
 let view = null;
@@ -102,7 +103,7 @@ on("edit-ask", (gesture) => {
   const quiet = performance.now() - asked.last > SETTLE * 3;
   asked.last = performance.now();
   if (quiet) send();
-  else asked.timer = setTimeout(send, SETTLE);
+  else asked.timer = setTimeout(send, element.dataset.busy === "yes" ? SETTLE_BUSY : SETTLE);
 });
 
 async function send() {

@@ -197,7 +197,7 @@ def test_15_undo_redo_reset_and_a_recipe_give_the_same_pixels(
     drag(page, (0.5, 0.5), (0.6, 0.5))
     wait_done(page, 1)
     second = shown(page)
-    page.get_by_role("button", name="Mirror").click()
+    page.get_by_role("button", name="Swap left and right").click()
     wait_done(page, 2)
     third = shown(page)
     assert len({first, second, third}) == 3
