@@ -58,11 +58,13 @@ def published_match(
     Args:
         batches: runs the networks; called once a pass.
         watch: filled with the time that each part took.
+
+    Raises:
+        ValueError: there are no batches.
     """
     watch = watch or Stopwatch()
     moments = _statistics(batches, watch)
-    total: Tensor | None = None
-    count = 0
+    tables: list[Tensor] = []
     for generator, backbone in _timed(batches, watch):
         begun = time.perf_counter()
         rows = [
@@ -71,13 +73,9 @@ def published_match(
             )
             for a, m in zip(generator, moments[0], strict=True)
         ]
-        table = torch.cat(rows, 0).float()
-        total = table if total is None else total.add_(table)
-        count += 1
+        tables.append(torch.cat(rows, 0).float())
         watch.matching += time.perf_counter() - begun
-    if total is None:
-        raise ValueError("there are no batches")
-    return total / count
+    return torch.stack(tables).mean(0)
 
 
 def _timed(batches: Callable[[], Iterable[Batch]], watch: Stopwatch) -> Iterable[Batch]:
@@ -107,6 +105,8 @@ def _statistics(
                 moment.means.append(flat.mean(1, dtype=torch.float64)[None, :, None, None])
                 moment.variances.append(flat.std(1).square()[None, :, None, None])
         watch.statistics += time.perf_counter() - begun
+    if not found:
+        raise ValueError("there are no batches")
     generator, backbone = (
         [(torch.stack(m.means).mean(0), torch.stack(m.variances).mean(0).sqrt()) for m in moments]
         for moments in found
