@@ -185,13 +185,14 @@ def bundle(
     preview_quality: Annotated[int, typer.Option(help="Of the pictures, 1 to 100.")] = 80,
     view_quality: Annotated[int, typer.Option(help="Of the maps, 1 to 100.")] = 70,
     snapshots: Annotated[bool, typer.Option(help="Keep what convergence is told from.")] = False,
+    title: Annotated[str, typer.Option(help="For people.", show_default="the result's own")] = "",
     limit_mib: Annotated[float, typer.Option(help="Refuse to end above this.")] = 4.0,
     cache_dir: CacheDir = None,
 ) -> None:
     """Pack a result into a small folder: no whole tables, few neighbours, maps of some neurons."""
     if min(k, images, neurons) < 1 or not (min(preview_quality, view_quality) >= 1):
         raise BadRequestError("Every number must be at least 1.")
-    packing = Packing(k, images, preview_quality, view_quality, snapshots)
+    packing = Packing(k, images, preview_quality, view_quality, snapshots, title)
     with opened(result, cache_dir) as folder:
         shown = neurons_to_show(folder, k, neurons)
         packed = pack_dictionary(folder, out, shown, packing)

@@ -120,6 +120,7 @@ class Packing:
         preview_quality: of the pictures, 1 to 100.
         view_quality: of the maps, 1 to 100.
         snapshots: also keep what the convergence is told from.
+        title: of the packed dictionary; empty keeps the result's own.
     """
 
     k: int = 5
@@ -127,6 +128,7 @@ class Packing:
     preview_quality: int = 80
     view_quality: int = 70
     snapshots: bool = False
+    title: str = ""
 
 
 def pack_dictionary(
@@ -147,7 +149,7 @@ def pack_dictionary(
         StoreError: the result keeps no maps, or `out` holds other files or cannot be written.
     """
     record = folder.record
-    title, models = record.title, record.models
+    title, models = packing.title or record.title, record.models
     writer = ResultWriter(out, folder.request, models, title=title, created=record.created)
     for table in record.tables:
         if table.rows == folder.anchor:
