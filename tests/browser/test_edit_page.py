@@ -185,7 +185,7 @@ def test_14_of_eight_rapid_drags_the_last_wins(edit_app: str, open_page: OpenPag
     expect(work(page)).to_have_attribute("data-busy", "no", timeout=LONG)
     states = page.locator("#edit-work [data-id=strip] button")
     expect(states.last).to_contain_text("Shift +16, +0 %", timeout=LONG)
-    assert states.count() <= 3
+    assert states.count() <= 4  # the start, and one for each of at most three calls
     assert int(str(work(page).get_attribute("data-calls"))) <= 3
 
 
