@@ -52,9 +52,9 @@ class CorrelationPass:
         null: also correlate with the images shuffled inside blocks of 8; there is none for one
             image.
         halves: also keep the two halves of the images apart; there are none for one image.
-        table_dir: keep the tables and the waiting maps in memory-mapped files of this folder, for
-            tables that do not fit into memory. Bytes on disk: rows · columns · 4 for each of two
-            halves and the null, and 64 images of reduced maps.
+        table_dir: keep the tables (on a CPU also the waiting maps) in memory-mapped files of this
+            folder, for tables that do not fit into memory. Bytes on disk: rows · columns · 4 for
+            each of two halves and the null, and 64 images of reduced maps.
 
     Raises:
         ValueError: no pair, a pair of an unknown model, or no image.
@@ -89,12 +89,14 @@ class CorrelationPass:
         for model, layout in self._layouts.items():
             self._prepare(model, layout, scratch)
         self._counts = torch.zeros(2, dtype=torch.int64, device=self.device)
+        # A GPU multiplies what is in its own memory; only tables are too large for it.
+        maps_dir = table_dir if self.device.type == "cpu" else None
         self._span = Span(
             self._layouts,
             self.blocks,
             halves=self.has_halves,
             n_blocks=1 if table_dir is None else _FILED_BLOCKS,
-            allocate=lambda name, length: self._allocate(table_dir, f"maps-{name}", (length,)),
+            allocate=lambda name, length: self._allocate(maps_dir, f"maps-{name}", (length,)),
         )
         names = ["half0", "half1"] if self.has_halves else ["real"]
         names += ["null"] if self.has_null else []

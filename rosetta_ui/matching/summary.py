@@ -47,7 +47,7 @@ class Summarist:
         layout: the model's units.
         pilots: of every layer.
         moments: of every layer.
-        dtype: of the pass; summaries are made in float64 and rounded to it.
+        dtype: of the pass; moments are float64, reduced maps of this precision.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Summarist:
     def _add_layer(self, summary: SetSummary, layer: int, halves: slice) -> None:
         spec = self._layout.layers[layer]
         scratch = Scratch(torch.float64, self._pilots[layer].device)
-        worker = _LayerSummarist(self._layout, layer, scratch)
+        worker = _LayerSummarist(self._layout, layer, scratch, self._dtype)
         step = max(1, _PIECE_VALUES // (spec.size[0] * spec.size[1]))
         sums, seconds = self._moments[layer].sums, self._moments[layer].seconds
         if sums is None:
@@ -108,14 +108,16 @@ class Summarist:
 
 
 class _LayerSummarist:
-    def __init__(self, layout: ModelLayout, layer: int, scratch: Scratch) -> None:
-        self._layout, self._layer, self._scratch = layout, layer, scratch
+    def __init__(
+        self, layout: ModelLayout, layer: int, scratch: Scratch, dtype: torch.dtype
+    ) -> None:
+        self._layout, self._layer, self._scratch, self._dtype = layout, layer, scratch, dtype
         size = layout.layers[layer].size
         device = scratch.device
         self._grids = layout.grids(size)
         self._second = SecondMoments(size, self._grids, torch.float64, device)
         self._reducers = {
-            target: Reducer(size, target, torch.float64, device) for target in layout.targets(size)
+            target: Reducer(size, target, dtype, device) for target in layout.targets(size)
         }
         self._areas = torch.tensor(
             [float(h * w) for h, w in self._grids], dtype=torch.float64, device=device
@@ -159,6 +161,8 @@ class _LayerSummarist:
         return self._second.of(maps.contiguous(), products)
 
     def _reduce(self, summary: SetSummary, piece: slice, *kinds: Tensor) -> None:
+        # Moments need float64; these only enter products of the pass's own precision.
+        kinds = tuple(maps.to(self._dtype) for maps in kinds)
         for target, reducer in self._reducers.items():
             start = self._layout.group_rows(target, self._layer).start + piece.start
             into = summary.means[target][start : start + len(kinds[0])]
