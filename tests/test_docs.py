@@ -73,5 +73,10 @@ def test_the_example_of_an_own_model_is_the_one_that_is_tested() -> None:
     assert example.strip() in README
 
 
+def test_the_example_of_a_client_is_the_one_that_is_tested() -> None:
+    example = (PROJECT / "tests" / "tabs" / "api_examples.py").read_text("utf-8")
+    assert example[example.index("import base64") :].strip() in README
+
+
 def test_the_changelog_has_an_unreleased_part() -> None:
     assert "## Unreleased" in CHANGELOG
