@@ -62,7 +62,7 @@ QUICK = (
 """Smaller sides and, for StyleGAN3, half the channels: minutes on two cores."""
 
 FULL = (
-    Case("stylegan2-256", "stylegan2", lambda: shapes.stylegan2_shape(256), 4),
+    Case("stylegan2-256", "stylegan2", lambda: shapes.stylegan2_shape(256), 2),
     Case("stylegan3-t-256", "stylegan3", lambda: shapes.stylegan3_shape(256), 1),
     Case("stylegan3-r-256", "stylegan3", lambda: shapes.stylegan3_shape(256, radial=True), 1),
     Case(

@@ -162,10 +162,12 @@ def _random(key: str, size: torch.Size, seeded: torch.Generator) -> Tensor:
         return values.square() + 0.5
     if key.endswith("affine.bias"):
         return 1 + 0.1 * values
-    if name in ("bias", "noise", "strength", "running_means"):
+    if name in ("bias", "noise", "strength", "running_means", "gamma"):
         return 0.1 * values
     fan_in = values[0].numel() if values.ndim > 1 and name == "weight" else 1
-    return values / math.sqrt(fan_in)
+    # Norms whose scales vary much make a deep random network chaotic: rounding would show.
+    calm = 0.1 if ".scale." in key or ".offset." in key else 1.0
+    return values * calm / math.sqrt(fan_in)
 
 
 def _filter(size: torch.Size, total: float) -> Tensor:
