@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "rosetta_ui"
 LIGHT = (
     "rosetta_ui",
     "rosetta_ui.types",
+    "rosetta_ui.edits",
     "rosetta_ui.settings",
     "rosetta_ui.models.catalogue",
     "rosetta_ui.models.registry",
@@ -28,7 +29,7 @@ LIGHT = (
 TABS = tuple(f"rosetta_ui.tabs.{p.stem}" for p in sorted((PACKAGE / "tabs").glob("[a-z]*.py")))
 
 # Which rooms a room may look into; its own and the shared values are always open.
-SHARED = {"types", "errors"}
+SHARED = {"types", "edits", "errors"}
 ALLOWED = {
     "widgets": set[str](),
     "tabs": {"widgets"},

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import rosetta_ui
 from rosetta_ui.commands import match, results
+from rosetta_ui.edits import EditRequest, EditSettings, Shift, UnitChoice
 from rosetta_ui.engine.engine import Engine
 from rosetta_ui.errors import BadRequestError, NotSpatialError, UnknownLayerError
 from rosetta_ui.models.generator import Generator
@@ -24,15 +25,7 @@ from rosetta_ui.models.own import backbone_from, generator_from, own_card
 from rosetta_ui.models.registry import build_registry
 from rosetta_ui.models.weights import WeightStore
 from rosetta_ui.settings import Settings
-from rosetta_ui.types import (
-    EditRequest,
-    EditSettings,
-    LayerSpec,
-    MatchRequest,
-    Selection,
-    Shift,
-    UnitChoice,
-)
+from rosetta_ui.types import LayerSpec, MatchRequest, Selection
 
 PROJECT = Path(__file__).resolve().parent.parent
 EXAMPLE = PROJECT / "tests" / "own_models" / "my_models.py"

@@ -27,10 +27,11 @@ from rosetta_ui.editing.optimise import Descent, Schedule, descend
 from rosetta_ui.editing.session import EditBench, in_space, start_state
 from rosetta_ui.editing.setup import usual_settings, usual_units
 from rosetta_ui.editing.targets import affine_of
+from rosetta_ui.edits import Edit, EditSettings, PictureState, Shift, Zoom
 from rosetta_ui.engine.editing_work import JUDGE, edit_bench, realism_of
 from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.settings import Settings
-from rosetta_ui.types import Edit, EditSettings, PictureState, Shift, Space, Zoom
+from rosetta_ui.types import Space
 
 CASES: Mapping[str, Sequence[Edit]] = {
     "dcgan-digiface": (Shift(0.12), Zoom(1.25)),

@@ -14,11 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rosetta_ui.engine.editing_files import read_recipe, write_picture
-from rosetta_ui.engine.engine import Engine
-from rosetta_ui.errors import BadRequestError
-from rosetta_ui.settings import Settings
-from rosetta_ui.types import (
+from rosetta_ui.edits import (
     Edit,
     EditFrame,
     EditNumbers,
@@ -30,10 +26,14 @@ from rosetta_ui.types import (
     Scale,
     Shift,
     Trying,
-    Unit,
     UnitChoice,
     Zoom,
 )
+from rosetta_ui.engine.editing_files import read_recipe, write_picture
+from rosetta_ui.engine.engine import Engine
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.settings import Settings
+from rosetta_ui.types import Unit
 
 USUAL = "dcgan-digiface"
 Text = typer.Option

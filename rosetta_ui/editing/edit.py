@@ -15,10 +15,11 @@ from torch import Tensor
 from rosetta_ui.editing.latents import Prior
 from rosetta_ui.editing.losses import ChosenUnits, correlation
 from rosetta_ui.editing.targets import affine_of, mask_of, paste, placed, scale, warp
+from rosetta_ui.edits import Edit, Paste, Scale
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.probing.taps import tap
-from rosetta_ui.types import Edit, LayerSpec, Paste, Scale, Space
+from rosetta_ui.types import LayerSpec, Space
 
 Maps = Mapping[str, Tensor]
 

@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from rosetta_ui.editing.latents import PRIOR_SEED, natural_z
+from rosetta_ui.edits import PictureState
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.probing.taps import tap
-from rosetta_ui.types import LayerSpec, PictureState, Space
+from rosetta_ui.types import LayerSpec, Space
 
 SIDE = 64
 FIT_PICTURES = 12

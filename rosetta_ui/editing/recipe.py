@@ -15,13 +15,11 @@ from typing import Any, get_args
 
 import numpy as np
 
-from rosetta_ui.errors import BadRequestError
-from rosetta_ui.types import (
+from rosetta_ui.edits import (
     Edit,
     EditRequest,
     EditSettings,
     EditStep,
-    Latents,
     Mirror,
     Paste,
     PictureState,
@@ -29,12 +27,12 @@ from rosetta_ui.types import (
     Rotate,
     Scale,
     Shift,
-    Space,
     Trying,
-    Unit,
     UnitChoice,
     Zoom,
 )
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.types import Latents, Space, Unit
 
 SCHEMA = 1
 MOST_STEPS = 1000

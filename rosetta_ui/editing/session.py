@@ -19,9 +19,10 @@ from rosetta_ui.editing.edit import Coordinates, EditProblem, chosen_maps, targe
 from rosetta_ui.editing.optimise import Descent, Schedule, descend
 from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.editing.setup import EditSetup
+from rosetta_ui.edits import EditFrame, EditStep, Paste, PictureState
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.generator import Generator
-from rosetta_ui.types import EditFrame, EditStep, Latents, Paste, PictureState, Space
+from rosetta_ui.types import Latents, Space
 
 Check = Callable[[], None]
 

@@ -16,20 +16,11 @@ from torch import Tensor
 
 from rosetta_ui.editing.latents import PRIOR_SEED, Prior, fit_prior, natural_z
 from rosetta_ui.editing.losses import ChosenUnits
+from rosetta_ui.edits import Edit, EditSettings, Paste, Scale, Zoom
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.probing.taps import tap
-from rosetta_ui.types import (
-    Edit,
-    EditSettings,
-    LayerSpec,
-    ModelCard,
-    Paste,
-    Scale,
-    Space,
-    Unit,
-    Zoom,
-)
+from rosetta_ui.types import LayerSpec, ModelCard, Space, Unit
 
 FINEST = 64
 """Side of the finest maps that can be edited: finer ones cost as much as the whole picture."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rosetta_ui.edits import Edit, Mirror, Paste, Region, Rotate, Scale, Shift, Zoom
 from rosetta_ui.errors import BadRequestError
-from rosetta_ui.types import Edit, Mirror, Paste, Region, Rotate, Scale, Shift, Zoom
 
 Affine = tuple[tuple[float, float, float], tuple[float, float, float]]
 """Rows of a 2×3 matrix that takes a position (x, y, 1) of the result to its source."""

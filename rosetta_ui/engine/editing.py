@@ -13,12 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rosetta_ui.editing.recipe import checked_settings, recipe_json, recipe_state, request_of
-from rosetta_ui.engine.dispatch import dispatch
-from rosetta_ui.engine.editing_desk import EditDesk, label_of
-from rosetta_ui.engine.jobs import Cancel, JobHandle
-from rosetta_ui.engine.workbench import Workbench
-from rosetta_ui.errors import BadRequestError, EmptyMatchError, WeightsUnavailableError
-from rosetta_ui.types import (
+from rosetta_ui.edits import (
     EditEntry,
     EditFrame,
     EditNumbers,
@@ -26,15 +21,17 @@ from rosetta_ui.types import (
     EditRequest,
     EditStep,
     EditView,
-    Latents,
     Paste,
     PictureState,
-    RosettaNeuron,
-    Selection,
     Trying,
-    Unit,
     UnitChoice,
 )
+from rosetta_ui.engine.dispatch import dispatch
+from rosetta_ui.engine.editing_desk import EditDesk, label_of
+from rosetta_ui.engine.jobs import Cancel, JobHandle
+from rosetta_ui.engine.workbench import Workbench
+from rosetta_ui.errors import BadRequestError, EmptyMatchError, WeightsUnavailableError
+from rosetta_ui.types import Latents, RosettaNeuron, Selection, Unit
 
 Neurons = Callable[[str, Selection], list[RosettaNeuron]]
 

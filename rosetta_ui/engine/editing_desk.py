@@ -17,11 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rosetta_ui.editing.history import History
-from rosetta_ui.engine.dispatch import dispatch
-from rosetta_ui.engine.jobs import JobHandle
-from rosetta_ui.engine.workbench import Workbench
-from rosetta_ui.errors import BadRequestError, Cancelled, RosettaError
-from rosetta_ui.types import (
+from rosetta_ui.edits import (
     EditEntry,
     EditFrame,
     EditNumbers,
@@ -36,6 +32,10 @@ from rosetta_ui.types import (
     Shift,
     Zoom,
 )
+from rosetta_ui.engine.dispatch import dispatch
+from rosetta_ui.engine.jobs import JobHandle
+from rosetta_ui.engine.workbench import Workbench
+from rosetta_ui.errors import BadRequestError, Cancelled, RosettaError
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rosetta_ui.editing.recipe import recipe_state
+from rosetta_ui.edits import PictureState
 from rosetta_ui.errors import BadRequestError, StoreError
-from rosetta_ui.types import PictureState
 
 MOST_BYTES = 20_000_000
 

@@ -32,6 +32,7 @@ from rosetta_ui.editing.session import (
 from rosetta_ui.editing.setup import EditSetup, editable
 from rosetta_ui.editing.targets import Affine, affine_of
 from rosetta_ui.editing.yardstick import natural_features, realism
+from rosetta_ui.edits import EditFrame, EditNumbers, EditStep, Paste, PictureState, Scale
 from rosetta_ui.engine.requests import model_key
 from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.errors import BadRequestError, StoreError
@@ -40,15 +41,7 @@ from rosetta_ui.probing.memory import out_of_memory
 from rosetta_ui.settings import PROJECT
 from rosetta_ui.store.files import map_npy
 from rosetta_ui.store.keys import digest
-from rosetta_ui.types import (
-    EditFrame,
-    EditNumbers,
-    EditStep,
-    Paste,
-    PictureState,
-    Scale,
-    Unit,
-)
+from rosetta_ui.types import Unit
 
 JUDGE = "dinov2-s"
 BUNDLED_YARDSTICKS = PROJECT / "assets" / "yardsticks"

@@ -15,22 +15,17 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ui.errors import BadRequestError
-from rosetta_ui.tabs import present
-from rosetta_ui.types import (
+from rosetta_ui.edits import (
     EditEntry,
     EditProgress,
     EditRequest,
     EditView,
-    ModelStatus,
     PictureState,
-    ResultInfo,
-    Role,
-    RosettaNeuron,
-    Selection,
-    Unit,
     UnitChoice,
 )
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.tabs import present
+from rosetta_ui.types import ModelStatus, ResultInfo, Role, RosettaNeuron, Selection, Unit
 from rosetta_ui.widgets.drag_pad import drag_pad
 from rosetta_ui.widgets.edit_panel import edit_panel
 from rosetta_ui.widgets.edit_work import edit_work

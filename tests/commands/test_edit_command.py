@@ -12,10 +12,11 @@ import typer
 from PIL import Image
 
 from rosetta_ui.commands import edit as command
+from rosetta_ui.edits import EditRequest, Paste, Region, Scale, Shift, Trying, Zoom
 from rosetta_ui.engine.engine import Engine
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.settings import Settings
-from rosetta_ui.types import EditRequest, Paste, Region, Scale, Shift, Trying, Unit, Zoom
+from rosetta_ui.types import Unit
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 MODELS = PROJECT / "tests" / "matching" / "shared_models.py"

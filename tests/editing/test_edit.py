@@ -10,12 +10,13 @@ from rosetta_ui.editing.edit import Coordinates, EditProblem, chosen_maps, targe
 from rosetta_ui.editing.latents import Prior
 from rosetta_ui.editing.losses import ChosenUnits
 from rosetta_ui.editing.optimise import Schedule, descend
+from rosetta_ui.edits import Paste, Region, Scale, Shift, Zoom
 from rosetta_ui.errors import BadRequestError, Cancelled
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.models.registry import Registry
 from rosetta_ui.models.tiny import tiny_cards
 from rosetta_ui.probing.taps import tap
-from rosetta_ui.types import LayerSpec, Paste, Region, Scale, Shift, Zoom
+from rosetta_ui.types import LayerSpec
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,10 @@ import numpy as np
 import pytest
 
 from rosetta_ui.editing.recipe import edit_json, edit_of, recipe_json, recipe_state
-from rosetta_ui.errors import BadRequestError
-from rosetta_ui.types import (
+from rosetta_ui.edits import (
     Edit,
     EditSettings,
     EditStep,
-    Latents,
     Mirror,
     Paste,
     PictureState,
@@ -22,9 +20,10 @@ from rosetta_ui.types import (
     Rotate,
     Scale,
     Shift,
-    Unit,
     Zoom,
 )
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.types import Latents, Unit
 
 EDITS: list[Edit] = [
     Shift(0.1, -0.2),

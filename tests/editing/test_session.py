@@ -9,11 +9,7 @@ import pytest
 
 from rosetta_ui.editing.session import EditBench, edit, replay, start_state
 from rosetta_ui.editing.setup import EditSetup, usual_units
-from rosetta_ui.errors import BadRequestError, Cancelled, OptimisationDivergedError
-from rosetta_ui.models.generator import Generator
-from rosetta_ui.models.registry import Registry
-from rosetta_ui.models.tiny import tiny_cards
-from rosetta_ui.types import (
+from rosetta_ui.edits import (
     EditFrame,
     EditSettings,
     EditStep,
@@ -23,9 +19,13 @@ from rosetta_ui.types import (
     Region,
     Scale,
     Shift,
-    Unit,
     Zoom,
 )
+from rosetta_ui.errors import BadRequestError, Cancelled, OptimisationDivergedError
+from rosetta_ui.models.generator import Generator
+from rosetta_ui.models.registry import Registry
+from rosetta_ui.models.tiny import tiny_cards
+from rosetta_ui.types import Unit
 
 SETTINGS = EditSettings("z", 20, 0.2)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from rosetta_ui.editing.targets import affine_of, mask_of, paste, scale, valid, warp
+from rosetta_ui.edits import Edit, Mirror, Paste, Region, Rotate, Scale, Shift, Zoom
 from rosetta_ui.errors import BadRequestError
-from rosetta_ui.types import Edit, Mirror, Paste, Region, Rotate, Scale, Shift, Zoom
 
 
 def noise(*shape: int) -> Tensor:

@@ -12,13 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rosetta_ui.engine.engine import Engine
-from rosetta_ui.engine.jobs import Cancel
-from rosetta_ui.errors import BadRequestError, Cancelled, EmptyMatchError, UnknownModelError
-from rosetta_ui.models.registry import Registry
-from rosetta_ui.models.tiny import tiny_cards
-from rosetta_ui.settings import Settings
-from rosetta_ui.types import (
+from rosetta_ui.edits import (
     EditProgress,
     EditRequest,
     EditView,
@@ -28,9 +22,15 @@ from rosetta_ui.types import (
     Region,
     Shift,
     Trying,
-    Unit,
     UnitChoice,
 )
+from rosetta_ui.engine.engine import Engine
+from rosetta_ui.engine.jobs import Cancel
+from rosetta_ui.errors import BadRequestError, Cancelled, EmptyMatchError, UnknownModelError
+from rosetta_ui.models.registry import Registry
+from rosetta_ui.models.tiny import tiny_cards
+from rosetta_ui.settings import Settings
+from rosetta_ui.types import Unit
 
 
 @pytest.fixture(scope="module")

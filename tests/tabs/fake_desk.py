@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from rosetta_ui.editing.history import History
 from rosetta_ui.editing.recipe import recipe_json, recipe_state, request_of
-from rosetta_ui.errors import BadRequestError
-from rosetta_ui.types import (
+from rosetta_ui.edits import (
     EditEntry,
     EditNumbers,
     EditProgress,
@@ -22,13 +21,13 @@ from rosetta_ui.types import (
     EditSettings,
     EditStep,
     EditView,
-    Latents,
     Mirror,
     PictureState,
     Shift,
-    Unit,
     UnitChoice,
 )
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.types import Latents, Unit
 
 STEPS = 20
 SETTINGS = EditSettings("z", STEPS, 0.1)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from fake_engine import FakeEngine
 
+from rosetta_ui.edits import Shift
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.tabs.edit import Editor
-from rosetta_ui.types import Shift
 
 
 @pytest.fixture

@@ -1,0 +1,323 @@
+"""What an edit asks for and what comes of it: frozen values, numpy only, no torch, no gradio.
+
+Positions and displacements are fractions of width (x, right) and height (y, down), origin top left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.types import JobState, Latents, Space, Unit
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a picture: a polygon, corners as (x, y) fractions, origin top left.
+
+    `Region.box` makes the usual rectangle; a lasso has more corners.
+    """
+
+    corners: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.corners) < 3:
+            raise BadRequestError("A region needs at least three corners.", "Draw a larger one.")
+
+    @classmethod
+    def box(cls, x0: float, y0: float, x1: float, y1: float) -> Self:
+        """The rectangle between two corners, in any order."""
+        (left, right), (top, bottom) = sorted((x0, x1)), sorted((y0, y1))
+        return cls(((left, top), (right, top), (right, bottom), (left, bottom)))
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(x0, y0, x1, y1) of the smallest rectangle around it."""
+        xs, ys = zip(*self.corners, strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Move what the units see by fractions of the width (right) and the height (down)."""
+
+    dx: float
+    dy: float = 0.0
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """Magnify about a point; factor 0.5 to 2, above 1 enlarges."""
+
+    factor: float
+    x: float = 0.5
+    y: float = 0.5
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """Turn clockwise about a point, in degrees."""
+
+    degrees: float
+    x: float = 0.5
+    y: float = 0.5
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Reflect left and right about the middle."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Multiply how far the units lie from their mean; 0 removes, above 1 strengthens.
+
+    Attributes:
+        factor: 0 to 4; the largest activation is `factor` times as far above the unit's lowest.
+        region: where; None is everywhere.
+    """
+
+    factor: float
+    region: Region | None = None
+
+
+@dataclass(frozen=True)
+class Paste:
+    """Copy a region of a source picture's maps to a place in this one.
+
+    Attributes:
+        region: in the source.
+        x, y: where the region's top left corner goes.
+    """
+
+    region: Region
+    x: float
+    y: float
+
+
+Edit = Shift | Zoom | Rotate | Mirror | Scale | Paste
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """How hard an edit tries.
+
+    Attributes:
+        space: of the latent that moves.
+        steps: of the optimiser, at most.
+        learning_rate: of Adam, in natural deviations of the latent.
+        restarts: starts that run beside each other; the best is kept. The first is the picture.
+        pull: weight of the mean squared step in natural deviations.
+        patience: stop early after so many steps without improvement; 0 never does.
+    """
+
+    space: Space
+    steps: int
+    learning_rate: float
+    restarts: int = 1
+    pull: float = 0.0
+    patience: int = 30
+
+
+@dataclass(frozen=True)
+class EditStep:
+    """One edit that was made, with everything that its outcome depends on.
+
+    Attributes:
+        edits: applied to the maps in this order, then asked for together.
+        units: whose maps are moved.
+        settings: how hard it tried.
+        source: the picture that a `Paste` copies from; None is the picture itself.
+    """
+
+    edits: tuple[Edit, ...]
+    units: tuple[Unit, ...]
+    settings: EditSettings
+    source: PictureState | None = None
+
+
+@dataclass(frozen=True)
+class PictureState:
+    """A picture that can be edited: where it came from, what was done to it, where it is now.
+
+    Attributes:
+        generator: draws it.
+        seed: of the first picture; -1 where the first latent was not drawn (an inverted photo).
+        psi: truncation.
+        class_index: for class-conditional generators.
+        start: latent of the first picture.
+        latents: latent of this picture, one sample.
+        steps: the edits between the two, oldest first.
+    """
+
+    generator: str
+    seed: int
+    psi: float
+    class_index: int | None
+    start: Latents
+    latents: Latents
+    steps: tuple[EditStep, ...] = ()
+
+
+@dataclass(frozen=True)
+class EditFrame:
+    """What an edit shows while it runs; the last one carries the state.
+
+    Attributes:
+        step: done so far.
+        steps: at most.
+        loss: the best total so far.
+        picture: HWC uint8, or None where nothing new is drawn.
+        preview: the picture is a small or approximate one.
+        state: of the finished edit.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    picture: NDArray[np.uint8] | None = None
+    preview: bool = False
+    state: PictureState | None = None
+
+
+@dataclass(frozen=True)
+class EditNumbers:
+    """The two numbers of an edit: did it do what it says, and is it still natural.
+
+    Attributes:
+        fidelity_before, fidelity_after: `judge_cosine` to the original moved as asked, of the
+            unedited and of the edited picture; NaN where an edit moves nothing (strength).
+        partner_corr: the same in the maps of held-out partners, NaN without a result.
+        realism_percentile: how far out among natural samples, 0 to 100; NaN without a yardstick.
+        latent_percentile, picture_percentile: its two parts.
+        judge: the backbone that was asked.
+    """
+
+    fidelity_before: float
+    fidelity_after: float
+    partner_corr: float
+    realism_percentile: float
+    latent_percentile: float
+    picture_percentile: float
+    judge: str
+
+
+@dataclass(frozen=True)
+class UnitChoice:
+    """Which units an edit moves, as a person says it.
+
+    Attributes:
+        kind: usual (the middle layers), matched (all matched units of a result), concept (one
+            concept of a result), units (those named), active (the most active at a place).
+        result: id, for matched and concept.
+        concept: its number.
+        units: those named.
+        x, y: the place, as fractions.
+    """
+
+    kind: Literal["usual", "matched", "concept", "units", "active"] = "usual"
+    result: str = ""
+    concept: int = -1
+    units: tuple[Unit, ...] = ()
+    x: float = 0.5
+    y: float = 0.5
+
+
+@dataclass(frozen=True)
+class Trying:
+    """How hard to try, as far as a person says it; None takes what works for the generator.
+
+    Attributes:
+        steps, restarts, pull, learning_rate: as in `EditSettings`.
+    """
+
+    steps: int | None = None
+    restarts: int | None = None
+    pull: float | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """What a person asks to be done to the picture on their page.
+
+    Attributes:
+        edits: applied in this order, then asked for together.
+        choice: what is moved.
+        trying: how hard; None takes what works for the generator.
+        source_seed: picture that a `Paste` copies from; None is the picture itself.
+    """
+
+    edits: tuple[Edit, ...]
+    choice: UnitChoice = field(default_factory=UnitChoice)
+    trying: Trying | None = None
+    source_seed: int | None = None
+
+
+@dataclass(frozen=True)
+class EditEntry:
+    """One state in the history of a page.
+
+    Attributes:
+        label: what was done, for a person.
+        picture: HWC uint8.
+        state: latent and recipe.
+        numbers: once they are known.
+        note: why they are not known yet, or not at all.
+    """
+
+    label: str
+    picture: NDArray[np.uint8]
+    state: PictureState
+    numbers: EditNumbers | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class EditView:
+    """The history of a page.
+
+    Attributes:
+        page: id of the page.
+        entries: oldest first.
+        at: the current one.
+    """
+
+    page: str
+    entries: tuple[EditEntry, ...]
+    at: int
+
+
+@dataclass(frozen=True)
+class EditProgress:
+    """A snapshot of the edit that runs for a page.
+
+    Attributes:
+        ticket: number of the edit; 0 where none was asked.
+        state: queued, running, stopped, done or failed.
+        step, steps: of the optimiser.
+        loss: best so far.
+        seconds_left: estimate, NaN while unknown.
+        place: how many are in front while it is queued.
+        frame: number of the newest picture.
+        picture: it, HWC uint8, or None.
+        preview: it is small or approximate.
+        message, hint: of a failure.
+    """
+
+    ticket: int
+    state: JobState
+    step: int = 0
+    steps: int = 0
+    loss: float = float("nan")
+    seconds_left: float = float("nan")
+    place: int = 0
+    frame: int = 0
+    picture: NDArray[np.uint8] | None = None
+    preview: bool = False
+    message: str = ""
+    hint: str = ""
