@@ -38,7 +38,10 @@ def layer_shapes(foreign: ForeignGenerator, title: str) -> tuple[LayerShape, ...
         raise WeightsCorruptError(f"The file is not a {title}: it has no synthesis.L… layer.")
     shapes: list[LayerShape] = []
     before = input_side(foreign, title)
-    for match in sorted(found, key=lambda m: int(m[2])):
+    matches = sorted(found, key=lambda m: int(m[2]))
+    for match in matches:
+        if match is not matches[-1]:
+            shape_of(foreign.state, f"synthesis.{match[1]}.up_filter", title)
         shapes.append(_layer(foreign, match[1], before, int(match[3])))
         before = shapes[-1].side
     return tuple(shapes)
