@@ -50,7 +50,7 @@ def plan_mapping(plan: Plan, foreign: ForeignGenerator) -> None:
         plan_dense(plan, f"mapping.layers.{i}", f"mapping.fc{i}", foreign, rate=0.01, gain=SQRT2)
     if "mapping.embed.bias" in foreign.state:
         plan_dense(plan, "mapping.embed", "mapping.embed", foreign)
-    if "mapping.w_avg" in foreign.state:
+    if "mapping.w_avg" in foreign.state and foreign.state["mapping.w_avg"].numel():
         plan["w_avg"] = (as_rows, ("mapping.w_avg",))
 
 

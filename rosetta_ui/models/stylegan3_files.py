@@ -18,7 +18,7 @@ from torch import Tensor
 from rosetta_ui.errors import WeightsCorruptError
 from rosetta_ui.models.foreign import ForeignGenerator
 from rosetta_ui.models.state_plan import Plan, assemble, follow, keep, scaled, shape_of
-from rosetta_ui.models.style_files import plan_dense
+from rosetta_ui.models.style_files import mean_w, plan_dense
 from rosetta_ui.models.style_layers import SQRT2
 from rosetta_ui.models.stylegan3_net import LayerShape, Shape, StyleGan3Net
 
@@ -148,7 +148,10 @@ def finish(
     plan: Plan, foreign: ForeignGenerator, shape: Shape, title: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Carry out a whole plan, check the result and state its facts."""
-    tensors = follow(plan, foreign.state, ("mapping.embed.weight",), title)
+    # Both are in files of generators without classes too, the first unused, the second empty.
+    tensors = follow(plan, foreign.state, ("mapping.embed.weight", "mapping.w_avg"), title)
+    if "w_avg" not in tensors:
+        tensors["w_avg"] = mean_w(tensors, shape.z_size, shape.n_classes)
     assemble(lambda: StyleGan3Net(shape), tensors, title)
     return tensors, {
         **asdict(shape),

@@ -54,16 +54,19 @@ def convert_state(foreign: ForeignGenerator) -> tuple[dict[str, Tensor], dict[st
     """
     state = foreign.state
     mapping = published_mapping(foreign, TITLE)
+    means = 1
     if _PROJECTION in state:
         mapping["embed_size"] = shape_of(state, _PROJECTION, TITLE)[0]
         mapping["z_size"] -= mapping["embed_size"]
-        mapping["n_classes"] = shape_of(state, "mapping.w_avg", TITLE)[0]
-    mean = shape_of(state, "mapping.w_avg", TITLE)
+        mean = shape_of(state, "mapping.w_avg", TITLE)
+        rows = mean if len(mean) > 1 else shape_of(state, "mapping.embed.weight", TITLE)
+        mapping["n_classes"] = rows[0]
+        means = mean[0] if len(mean) > 1 else 1
     shape = Shape(
         **synthesis_shape(foreign, TITLE),
         **mapping,
         class_table=True,
-        means=mean[0] if len(mean) > 1 else 1,
+        means=means,
     )
     plan: Plan = {}
     plan_mapping(plan, foreign)

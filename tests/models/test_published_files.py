@@ -165,6 +165,18 @@ def test_a_mean_w_that_the_file_lacks_is_the_mean_of_many() -> None:
     assert bool(((w.mean(0) - generator.net.w_avg[0]).abs() < 0.14 * w.std(0)).all())
 
 
+def test_a_styleganxl_without_classes_has_one_mean_and_an_idle_table() -> None:
+    state = state_of("styleganxl_stem_a")
+    for part in ("weight", "bias"):
+        del state[f"mapping.embed_proj.{part}"]
+    state["mapping.fc0.weight"] = state["mapping.fc0.weight"][:, :32].contiguous()
+    state["mapping.w_avg"] = state["mapping.w_avg"][:0]
+    converted = convert_foreign(ForeignGenerator(state))
+    assert converted[2]["n_classes"] == 0
+    assert tuple(converted[1]["w_avg"].shape) == (1, 48)
+    assert tuple(drawn(converted).shape) == (1, 3, 16, 16)
+
+
 def test_a_filter_that_is_not_one_an_axis_is_refused() -> None:
     state = state_of("stylegan2_rosinality_b")
     state["convs.0.conv.blur.kernel"] = torch.randn(4, 4)

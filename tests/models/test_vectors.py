@@ -28,7 +28,8 @@ from rosetta_ui.models.registry import FAMILIES, resolve
 from rosetta_ui.models.style_layers import StyleGenerator
 from rosetta_ui.types import ModelCard
 
-ROOT = Path(os.environ.get("ROSETTA_VECTORS") or Path(__file__).parents[1] / "vectors")
+COMMITTED = Path(__file__).parents[1] / "vectors"
+ROOT = Path(os.environ.get("ROSETTA_VECTORS") or COMMITTED)
 FOLDERS = sorted(path.parent for path in ROOT.glob("*/vector.json"))
 LIMIT = 1e-4
 CARD = ModelCard("vector", "generator", "", "A vector", "Random weights.", "none", "none")
@@ -168,8 +169,26 @@ def cases() -> Iterator[Any]:
                 )
 
 
-def test_there_are_vectors_of_every_family() -> None:
+def test_there_are_vectors() -> None:
     assert FOLDERS, f"no vectors under {ROOT}"
+
+
+def test_a_plain_clone_tests_every_family_with_small_files() -> None:
+    folders = [path.parent for path in COMMITTED.glob("*/vector.json")]
+    families = {description(folder)["family"] for folder in folders}
+    layouts = {description(folder)["config"]["layout"] for folder in folders}
+    assert families == {
+        "stylegan2_rosinality",
+        "stylegan2_ada",
+        "stylegan3",
+        "styleganxl",
+        "biggan_deep",
+    }
+    assert len(layouts) == 5
+    assert any(description(f)["config"].get("superres_stages") for f in folders)
+    sizes = [path.stat().st_size for path in COMMITTED.rglob("*") if path.is_file()]
+    assert sum(sizes) <= 20_000_000
+    assert max(sizes) <= 4 << 20
 
 
 @pytest.mark.parametrize(("folder", "source", "case"), list(cases()))
