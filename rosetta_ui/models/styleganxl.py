@@ -8,6 +8,7 @@ stem.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -52,36 +53,59 @@ def convert_state(foreign: ForeignGenerator) -> tuple[dict[str, Tensor], dict[st
         WeightsCorruptError: the file is not a whole StyleGAN-XL; missing and surplus entries are
             named.
     """
-    state = foreign.state
     mapping = published_mapping(foreign, TITLE)
-    means = 1
-    if _PROJECTION in state:
-        mapping["embed_size"] = shape_of(state, _PROJECTION, TITLE)[0]
-        mapping["z_size"] -= mapping["embed_size"]
-        mean = shape_of(state, "mapping.w_avg", TITLE)
-        rows = mean if len(mean) > 1 else shape_of(state, "mapping.embed.weight", TITLE)
-        mapping["n_classes"] = rows[0]
-        means = mean[0] if len(mean) > 1 else 1
+    classes = _classes(foreign) if _PROJECTION in foreign.state else None
+    if classes is not None:
+        mapping |= {"n_classes": classes.n_classes, "embed_size": classes.size}
+        mapping["z_size"] -= classes.size
     shape = Shape(
         **synthesis_shape(foreign, TITLE),
         **mapping,
         class_table=True,
-        means=means,
+        means=1 if classes is None else classes.means,
     )
     plan: Plan = {}
     plan_mapping(plan, foreign)
     plan_synthesis(plan, foreign, shape)
-    if _PROJECTION in state:
-        inputs = shape_of(state, _PROJECTION, TITLE)[1]
-        weight_gain = foreign.attribute("mapping.embed_proj", "weight_gain", inputs**-0.5)
-        bias_gain = foreign.attribute("mapping.embed_proj", "bias_gain", 1.0)
-
-        def rows(table: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-            projected = functional.linear(
-                table[: shape.n_classes], weight * weight_gain, bias * bias_gain
-            )
-            return functional.leaky_relu(projected, 0.2) * SQRT2
-
+    if classes is not None:
         parts = ("mapping.embed.weight", _PROJECTION, "mapping.embed_proj.bias")
-        plan["mapping.embed.weight"] = (rows, parts)
+        plan["mapping.embed.weight"] = (classes.rows, parts)
     return finish(plan, foreign, shape, TITLE)
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """How a file embeds its classes: a table of vectors and a projection, both without z.
+
+    Attributes:
+        n_classes: rows that are used.
+        size: entries after the projection.
+        means: rows of the mean w.
+        weight_gain, bias_gain: factors on the projection's weight and bias.
+    """
+
+    n_classes: int
+    size: int
+    means: int
+    weight_gain: float
+    bias_gain: float
+
+    def rows(self, table: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Each class's row, projected and activated once for all."""
+        projected = functional.linear(
+            table[: self.n_classes], weight * self.weight_gain, bias * self.bias_gain
+        )
+        return functional.leaky_relu(projected, 0.2) * SQRT2
+
+
+def _classes(foreign: ForeignGenerator) -> _Classes:
+    size, inputs = shape_of(foreign.state, _PROJECTION, TITLE)
+    mean = shape_of(foreign.state, "mapping.w_avg", TITLE)
+    table = shape_of(foreign.state, "mapping.embed.weight", TITLE)
+    return _Classes(
+        n_classes=mean[0] if len(mean) > 1 else table[0],
+        size=size,
+        means=mean[0] if len(mean) > 1 else 1,
+        weight_gain=foreign.attribute("mapping.embed_proj", "weight_gain", inputs**-0.5),
+        bias_gain=foreign.attribute("mapping.embed_proj", "bias_gain", 1.0),
+    )
