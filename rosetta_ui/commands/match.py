@@ -155,7 +155,8 @@ def _alone(engine: Engine, request: MatchRequest, save_every: int) -> str:
         raise RosettaError(status.message, status.hint)
     if status.state == "stopped":
         typer.echo(f"Stopped after {status.done} of {status.total} images.", err=True)
-        typer.echo("The same command goes on from there.", err=True)
+        # Leaving the engine waits until they are written.
+        typer.echo("Keeping them. The same command goes on from there.", err=True)
         raise Cancelled
     return status.result
 
