@@ -160,6 +160,12 @@ def test_lost_small_maps_are_made_again(
     assert same(again, whole)
 
 
+def close(outcome: MatchOutcome, whole: MatchOutcome) -> None:
+    """Another batch size rounds otherwise: kurtosis, a fourth power, is off by 3e-5 at most."""
+    for one, other in zip(numbers(outcome), numbers(whole), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4, equal_nan=True)
+
+
 def test_a_full_device_halves_the_batch_and_goes_on(
     load: Callable[[str], Any], whole: MatchOutcome
 ) -> None:
@@ -170,8 +176,7 @@ def test_a_full_device_halves_the_batch_and_goes_on(
     notes: list[str] = []
     outcome = ended(new_run(load, before_forward=full, note=notes.append))
     assert notes == ["The device's memory was full: batch halved to 2."]
-    for one, other in zip(numbers(outcome), numbers(whole), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5, equal_nan=True)
+    close(outcome, whole)
 
 
 def test_memory_that_runs_out_while_counting_counts_nothing_twice(
@@ -192,8 +197,7 @@ def test_memory_that_runs_out_while_counting_counts_nothing_twice(
     outcome = ended(new_run(load, checkpoint=checkpoint, every=10))
     assert max(calls[5:]) == 2
     assert sum(calls) == 40 + sum(calls[:5]) - 10  # went back to the state saved after 10
-    for one, other in zip(numbers(outcome), numbers(whole), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5, equal_nan=True)
+    close(outcome, whole)
 
 
 def test_one_image_that_does_not_fit_is_told_in_bytes(load: Callable[[str], Any]) -> None:
