@@ -195,7 +195,7 @@ def summary_lines(summary: MatchSummary) -> list[str]:
         f"({summary.images_per_second:.2f} images/s), "
         f"peak {summary.peak_bytes / (1 << 30):.2f} GiB",
         f"{'backbone':<24}{'units':>8}{'dead':>7}{'best buddies':>14}{'of units':>10}"
-        f"{'by chance':>11}{'threshold':>11}{'above null':>12}{'halves agree':>14}",
+        f"{'shuffled':>11}{'threshold':>11}{'above null':>12}{'halves agree':>14}",
     ]
     lines += [
         f"{table.backbone:<24}{table.units:>8,}{table.dead:>7,}{table.best_buddies:>14,}"
@@ -203,13 +203,14 @@ def summary_lines(summary: MatchSummary) -> list[str]:
         f"{_percent(table.above_null):>12}{_percent(table.jaccard):>14}"
         for table in summary.tables
     ]
-    by_chance = summary.null_rosetta
-    chance = "no null below 2 images" if by_chance < 0 else f"{by_chance:,} by chance"
+    null, above = f"{summary.null_rosetta:,}", f"{summary.null_rosetta_above:,}"
+    if summary.null_rosetta < 0:
+        null = above = "none"  # below 2 images
+    chosen = summary.selection
     lines.append(
-        f"Rosetta Neurons ({summary.selection.rule}, K {summary.selection.k}, "
-        f"{summary.selection.score}): {summary.rosetta:,} of {summary.anchor_units:,} units "
-        f"({chance}); {summary.rosetta_above_null:,} above the null's threshold "
-        f"{_score(summary.threshold)}."
+        f"Rosetta Neurons ({chosen.rule}, K {chosen.k}, {chosen.score}): {summary.rosetta:,} of "
+        f"{summary.anchor_units:,} units, with shuffled images {null}. Above the null's threshold "
+        f"of {_score(summary.threshold)}: {summary.rosetta_above_null:,}, shuffled {above}."
     )
     return lines
 
