@@ -27,6 +27,7 @@ from rosetta_ui.engine.flow import (
     forget_unfinished,
     match,
     refuse_missing,
+    sweep_finished,
     unfinished,
 )
 from rosetta_ui.engine.jobs import JobBoard, JobHandle, Work
@@ -186,6 +187,7 @@ class Engine:
         bench, request = self._bench, checked(request, self._bench.registry)
         job = job_id(request)
         if (result := cached_result(bench, request)) is not None:
+            sweep_finished(bench, result)
             return self._board.note_done(job, "match", result, request.n_images)
         refuse_missing(bench, request)
         return self._start(

@@ -19,7 +19,7 @@ from rosetta_ui.engine.dispatch import dispatch
 from rosetta_ui.engine.jobs import JobHandle
 from rosetta_ui.engine.requests import checked, job_id, result_key
 from rosetta_ui.engine.workbench import Workbench
-from rosetta_ui.errors import RosettaError, StoreError, WeightsUnavailableError
+from rosetta_ui.errors import Cancelled, RosettaError, StoreError, WeightsUnavailableError
 from rosetta_ui.matching.photos import PhotoSet, choose_photos, describe_refused
 from rosetta_ui.store.checked import Checked
 from rosetta_ui.store.files import folder_bytes, read_json, said_plainly
@@ -138,9 +138,20 @@ def _run(bench: Workbench, token: str, job: MatchJob, handle: JobHandle) -> None
         again = True
         while again:
             again = False
-            for said in dispatch("match", token, {"job": job}):
+            task = dispatch("match", token, {"job": job})
+            for said in task:
                 again = tell(handle, said)
-                bench.pause(handle)
+                _pause(bench, handle, task)
+
+
+def _pause(bench: Workbench, handle: JobHandle, task: Iterator[Any]) -> None:
+    """Give way between two steps; a Stop that comes here is the task's too, so that it saves."""
+    try:
+        bench.pause(handle)
+    except Cancelled as stop:
+        if isinstance(task, Generator):
+            task.throw(stop)
+        raise
 
 
 def tell(handle: JobHandle, said: Any) -> bool:
@@ -275,6 +286,16 @@ def forget_unfinished(bench: Workbench, request: MatchRequest) -> None:
         if status.job == job_id(request):
             with _lock(bench, folder.name).acquire():
                 remove_unfinished(bench, folder.name)
+
+
+def sweep_finished(bench: Workbench, key: str) -> None:
+    """Remove the state of a run whose result is kept: its process died between the two."""
+    if bench.work_folder(key).is_dir():
+        try:
+            with _lock(bench, key).acquire(timeout=0):
+                remove_unfinished(bench, key)
+        except Timeout:
+            log.info("the state of %s is being removed by another process", key)
 
 
 def remove_unfinished(bench: Workbench, key: str) -> None:

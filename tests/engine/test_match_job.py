@@ -360,3 +360,14 @@ def test_a_deleted_result_takes_its_maps_along(
     assert sorted(kinds) == ["activations", "result"]
     engine.delete(result)
     assert engine._bench.store.entries() == []
+
+
+def test_a_state_whose_result_is_kept_already_is_swept(engine: Engine, finish: Finish) -> None:
+    """A process may die between keeping the result and removing the state that led to it."""
+    request = MatchRequest("planted-gan", ("planted-copy-a",), n_images=16)
+    result = finish(engine, request).result
+    left = engine._bench.work_folder(result)
+    left.mkdir(parents=True)
+    (left / "state.safetensors").write_bytes(b"")
+    assert finish(engine, request).result == result
+    assert not left.exists()

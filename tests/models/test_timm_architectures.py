@@ -164,8 +164,9 @@ def test_maps_keep_the_shape_of_the_image(tried: Tried) -> None:
 def test_an_image_gives_the_same_maps_in_any_batch(tried: Tried) -> None:
     for spec in tried.backbone.layers:
         together, alone = tried.maps[spec.name][:1], tried.alone[spec.name]
-        # One part in ten thousand of the layer's spread: float32 sums in another order.
-        assert (together - alone).abs().max() <= 1e-4 * together.std() + 1e-6
+        # Float32 sums in another order: mostly below 1e-4 of the layer's spread; visformer's random
+        # attention saturates and gave 1.6e-3 once. A batch that is looked at gives above 0.1.
+        assert (together - alone).abs().max() <= 5e-3 * together.std() + 1e-6
 
 
 def test_a_change_at_the_upper_right_is_seen_at_the_upper_right(tried: Tried) -> None:
