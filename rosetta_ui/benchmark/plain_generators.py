@@ -83,7 +83,7 @@ def stylegan3(net: StyleGan3Net, ws: Tensor) -> Tensor:
         maps = _modulated(layer.conv, maps, ws[:, i + 1])
         filters = layer.activation
         if filters is not None:
-            up = filters.up
+            up = filters.shape.up
             grown = resample(
                 maps, filters.up_filter, up=up, down=1, pad=filters.pad, gain=float(up**2)
             )
@@ -91,7 +91,7 @@ def stylegan3(net: StyleGan3Net, ws: Tensor) -> Tensor:
         if layer.clamp is not None:
             maps = maps.clamp(-layer.clamp, layer.clamp)
         if filters is not None:
-            maps = resample(maps, filters.down_filter, up=1, down=filters.down, pad=(0, 0))
+            maps = resample(maps, filters.down_filter, up=1, down=filters.shape.down, pad=(0, 0))
     return maps * synthesis.scale
 
 

@@ -183,13 +183,11 @@ class Layer(nn.Module):
         if shape.activates:
             self.activation = FilteredActivation(
                 before + shape.kernel - 1,
-                shape.side,
-                shape.up,
-                shape.down,
+                (shape.up, shape.down),
                 (shape.up_taps, shape.down_taps),
-                shape.radial,
-                shape.pad,
-                shape.clamp,
+                radial=shape.radial,
+                pad=shape.pad,
+                clamp=shape.clamp,
             )
 
     def forward(self, maps: Tensor, w: Tensor) -> Tensor:

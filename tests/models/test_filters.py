@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from rosetta_ui.models import filtered
-from rosetta_ui.models.banded import separable_terms
 from rosetta_ui.models.doubling import doubled_kernel
 from rosetta_ui.models.filtered import FilteredActivation
 from rosetta_ui.models.filters import one_axis, resample
@@ -59,61 +56,58 @@ def test_resampling_equals_scipys_on_each_axis(up: int, down: int, pad: tuple[in
 
 def plain(maps: Tensor, module: FilteredActivation) -> Tensor:
     """The definition: zeros, filter, leaky ReLU, clamp, filter, drop."""
-    up = module.up
+    up, clamp = module.shape.up, module.shape.clamp
     large = resample(maps, module.up_filter, up=up, down=1, pad=module.pad, gain=up**2)
     large = functional.leaky_relu(large, 0.2)
-    if module.clamp is not None:
-        large = large.clamp(-module.clamp, module.clamp)
-    return resample(large, module.down_filter, up=1, down=module.down, pad=(0, 0))
+    if clamp is not None:
+        large = large.clamp(-clamp, clamp)
+    return resample(large, module.down_filter, up=1, down=module.shape.down, pad=(0, 0))
 
 
-@pytest.fixture(params=["one pass", "a few channels at a time"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(filtered, "_LARGE", 0 if request.param != "one pass" else 10_000)
-    yield
-
-
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("radial", [False, True])
 @pytest.mark.parametrize("clamp", [None, 0.4])
 @pytest.mark.parametrize(("side", "up", "down", "pad"), GEOMETRIES)
 def test_the_filtered_activation_and_its_gradient_equal_the_definition(
-    side: int, up: int, down: int, pad: tuple[int, int], clamp: float | None, radial: bool
+    side: int,
+    up: int,
+    down: int,
+    pad: tuple[int, int],
+    clamp: float | None,
+    radial: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(filtered, "_CELLS", 1)
     size = (side * up + sum(pad) - 6 * up + 1 - 6 * down) // down + 1
-    module = FilteredActivation(side, size, up, down, (6 * up, 6 * down), radial, pad, clamp)
+    module = FilteredActivation(
+        side, (up, down), (6 * up, 6 * down), radial=radial, pad=pad, clamp=clamp
+    )
     module.up_filter = symmetric(seeded(6 * up, seed=2))
     down_filter = seeded(6 * down, 6 * down, seed=3) if radial else seeded(6 * down, seed=3)
     module.down_filter = symmetric(down_filter)
-    maps = seeded(2, 5, side, side, seed=4).requires_grad_()
+    # 18 of them: more than go through at a time.
+    maps = seeded(2, 9, side, side, seed=4).requires_grad_()
     ours, theirs = module(maps), plain(maps, module)
-    assert ours.shape == (2, 5, size, size)
-    # The fast way drops terms of the radial filter that are 5e-7 of the largest.
-    assert float((ours - theirs).detach().abs().max()) < 1e-5 * float(theirs.detach().std())
+    assert ours.shape == (2, 9, size, size)
+    assert float((ours - theirs).detach().abs().max()) < 1e-10 * float(theirs.detach().std())
     given = seeded(*ours.shape, seed=5)
     (our_gradient,) = torch.autograd.grad(ours, maps, given)
     (their_gradient,) = torch.autograd.grad(theirs, maps, given)
-    assert float((our_gradient - their_gradient).abs().max()) < 1e-5 * float(their_gradient.std())
+    assert float((our_gradient - their_gradient).abs().max()) < 1e-10 * float(their_gradient.std())
 
 
-def test_what_was_first_used_without_gradients_still_gives_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(filtered, "_LARGE", 0)
-    module = FilteredActivation(36, 36, 2, 2, (12, 12), False, (11, 10), None)
+def test_large_maps_are_not_kept_for_the_backward_pass() -> None:
+    module = FilteredActivation(36, (2, 2), (12, 12), radial=False, pad=(11, 10), clamp=None)
     module.up_filter, module.down_filter = torch.ones(12), torch.ones(12)
-    with torch.inference_mode():
-        module(torch.randn(1, 1, 36, 36))
-    maps = torch.randn(1, 1, 36, 36, requires_grad=True)
-    module(maps).sum().backward()
-    assert maps.grad is not None
+    kept: list[int] = []
 
+    def count(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
 
-def test_a_filter_is_the_sum_of_its_terms() -> None:
-    square = symmetric(seeded(12, 12))
-    terms = separable_terms(square, tolerance=0)
-    total = sum(torch.outer(torch.tensor(a), torch.tensor(b)) for a, b in terms)
-    assert torch.allclose(torch.as_tensor(total).double(), square, atol=1e-5)
+    maps = torch.randn(1, 3, 36, 36, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        module(maps)
+    assert max(kept) == maps.numel()
 
 
 def test_a_stored_square_filter_is_one_axis_whatever_its_gain() -> None:
