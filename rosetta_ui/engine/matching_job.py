@@ -117,11 +117,12 @@ def _count(
     bench: Workbench, job: MatchJob, match: MatchRun, told: _Told
 ) -> Generator[dict[str, Any], None, bool]:
     """Run the loop; True where its time is up before the last image."""
-    begun, first, saved = time.monotonic(), -1, -1
+    begun, first, saved, counted = time.monotonic(), -1, -1, 0
     run = bench.work_folder(job.key) / RUN
     try:
         for step in match.steps():
             first = step.done if first < 0 else first
+            counted = step.done
             yield from told.fresh()
             yield {"done": step.done, "total": step.total}
             if step.saved != saved:
@@ -132,6 +133,8 @@ def _count(
                 match.save()
                 return True
     except Cancelled:
+        if match.saved < counted:
+            match.save()  # Stop came between two batches, where the loop does not hear of it
         _write_run(run, job, match.saved, match.total)
         raise
     return False
