@@ -145,7 +145,9 @@ class JobHandle:
         """Say what happens now, apart from counting."""
         with self._lock:
             self._marks.clear()
-            self._status = replace(self._status, message=message)
+            self._status = replace(
+                self._status, message=message, rate=0.0, seconds_left=float("nan")
+            )
 
     def note(self, sentence: str) -> None:
         """Add a sentence that stays, such as "Batch halved to 4."."""
