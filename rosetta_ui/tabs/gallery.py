@@ -120,23 +120,28 @@ class Gallery:
         }
 
     def large(self, asked: Asked) -> present.Json:
-        """One neuron on one image in every model, with its best images."""
-        result = present.text_of(asked, "result")
-        known = self._known(result, self._selection(asked))
-        neuron = _found(known, present.text_of(asked, "anchor"))
-        best = [int(i) for i in self._engine.best_images(result, neuron, STRIP)]
-        given = asked.get("image")
-        image = best[0] if given is None and best else present.whole_of(asked, "image", 0)
+        """One neuron on one image in every model at the maps' own size, with its best images.
+
+        A model that is not loaded yet may take seconds: `coarse` fills the time.
+        """
+        result, neuron, image, best = self._view(asked)
         units = [neuron.anchor, *(partner.unit for partner in neuron.partners.values())]
         row = self._engine.heatmaps(result, units, image)
-        return {
-            "image": image,
-            "n_images": self._engine.images(result),
-            "picture": picture_uri(row.picture, 512),
-            "cells": [_cell(row, unit) for unit in units],
-            "best": best,
-            "pictures": {str(i): self._picture(result, i) for i in best},
-        }
+        cells = [_cell(row, unit) for unit in units]
+        return self._framed(result, image, best, row.picture) | {"cells": cells, "coarse": False}
+
+    def coarse(self, asked: Asked) -> present.Json:
+        """The same from the stored 16 × 16 maps: at once, as shares of each unit's range."""
+        result, neuron, image, best = self._view(asked)
+        maps, _ = self._engine.thumbs(result, [neuron], image)
+        units = [neuron.anchor, *(partner.unit for partner in neuron.partners.values())]
+        cells = [
+            _cell_of(unit, stored.astype(np.float32) / 255, (0.0, 1.0))
+            for unit, stored in zip(units, maps[0], strict=True)
+        ]
+        picture = self._engine.preview(result, image)
+        known = bool(maps.any())
+        return self._framed(result, image, best, picture) | {"cells": cells, "coarse": known}
 
     def active(self, asked: Asked) -> present.Json:
         """The neurons most active at a place of one image, in all models together.
@@ -170,6 +175,27 @@ class Gallery:
         neuron = present.text_of(asked, "neuron")
         data = self._engine.export_file(result, self._selection(asked), kind, neuron, names)
         return file_json(result, kind, data)
+
+    def _view(self, asked: Asked) -> tuple[str, RosettaNeuron, int, list[int]]:
+        """Result, neuron, image and the neuron's best images of a question for one view."""
+        result = present.text_of(asked, "result")
+        known = self._known(result, self._selection(asked))
+        neuron = _found(known, present.text_of(asked, "anchor"))
+        best = [int(i) for i in self._engine.best_images(result, neuron, STRIP)]
+        given = asked.get("image")
+        image = best[0] if given is None and best else present.whole_of(asked, "image", 0)
+        return result, neuron, image, best
+
+    def _framed(
+        self, result: str, image: int, best: list[int], picture: NDArray[np.uint8]
+    ) -> present.Json:
+        return {
+            "image": image,
+            "n_images": self._engine.images(result),
+            "picture": picture_uri(picture, 512),
+            "best": best,
+            "pictures": {str(i): self._picture(result, i) for i in best},
+        }
 
     def _selection(self, asked: Asked) -> Selection:
         score: ScoreName = Selection().score
@@ -241,15 +267,17 @@ def _found(known: Mapping[str, RosettaNeuron], anchor: str) -> RosettaNeuron:
 
 
 def _cell(row: HeatmapRow, unit: Unit) -> dict[str, Any]:
-    values = row.maps[unit]
-    low, high = row.ranges[unit]
+    return _cell_of(unit, row.maps[unit], row.ranges[unit])
+
+
+def _cell_of(unit: Unit, values: NDArray[np.float32], span: tuple[float, float]) -> dict[str, Any]:
     return {
         "unit": str(unit),
         "height": int(values.shape[0]),
         "width": int(values.shape[1]),
         "values": packed(values.astype(np.float32, copy=False)),
-        "low": present.number(low, 6),
-        "high": present.number(high, 6),
+        "low": present.number(span[0], 6),
+        "high": present.number(span[1], 6),
     }
 
 
@@ -264,4 +292,4 @@ def gallery_tab(engine: GalleryEngine) -> None:
             with gr.Column(elem_id="gallery-list", min_width=0):
                 map_grid(gallery.thumbs)
             with gr.Column(elem_id="gallery-view", min_width=0):
-                large_view(gallery.large)
+                large_view(gallery.coarse, gallery.large)

@@ -42,6 +42,8 @@ const asked = (state) => ({
   score: state.score,
 });
 
+let loading = 0; // questions for neurons that are on their way
+
 const fetchNeurons = latest((payload) => call(server.neurons, payload));
 
 async function loadNeurons() {
@@ -49,6 +51,7 @@ async function loadNeurons() {
   put("gallery", null);
   put("shown", null);
   setText("count", "Loading…");
+  loading += 1;
   try {
     const answer = await fetchNeurons(asked(state));
     if (!answer) return;
@@ -60,6 +63,8 @@ async function loadNeurons() {
     setText("count", "");
     put("gallery", { failed: error });
     put("shown", []);
+  } finally {
+    loading -= 1;
   }
 }
 
@@ -253,7 +258,8 @@ async function readNames(file) {
     return "This is no dictionary: choose a file from Export, All neurons, JSON.";
   }
   const named = Object.entries(given.favourites ?? {}).filter(
-    ([key, name]) => typeof name === "string" && name.length <= 60 && /^[^/:]+\/[^:]+:\d+$/.test(key),
+    ([key, name]) =>
+      typeof name === "string" && name.length <= 60 && /^[^/:]+\/[^:]+:\d+$/.test(key),
   );
   const known = named.filter(([key]) => gallery.byKey.has(key));
   known.forEach(([key, name]) => setFavourite(gallery.result, key, name));
@@ -368,7 +374,7 @@ async function loadResults() {
         part("result").append(h("option", { value: state.result }, state.result));
       }
       part("result").value = state.result;
-      if (!get("gallery")) loadNeurons();
+      if (!get("gallery") && !loading) loadNeurons();
     }
   } catch (error) {
     put("gallery", { failed: error });

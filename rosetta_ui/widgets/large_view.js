@@ -107,6 +107,7 @@ async function copyLink() {
 /* --- loading --- */
 
 const askLarge = latest((payload) => call(server.large, payload));
+const askCoarse = latest((payload) => call(server.coarse, payload));
 
 async function load() {
   const gallery = get("gallery");
@@ -121,23 +122,46 @@ async function load() {
   describe();
   const key = JSON.stringify([gallery.result, gallery.selection, row.key, image]);
   const began = performance.now();
-  content.classList.add("busy");
+  const view = { result: gallery.result, ...gallery.selection, anchor: row.key, image };
+  const since = () => (performance.now() - began).toFixed(0);
+  let waiting = !known.has(key);
+  content.classList.toggle("busy", waiting);
+  part("sharpening").hidden = !waiting;
+  if (waiting) showCoarse(view, () => waiting, since);
   try {
-    const got =
-      known.get(key) ??
-      (await askLarge({ result: gallery.result, ...gallery.selection, anchor: row.key, image }));
+    const got = known.get(key) ?? (await askLarge(view));
     if (!got) return;
+    waiting = false;
     keep(key, got);
-    answer = decoded(got);
-    draw();
-    element.dataset.shownMs = (performance.now() - began).toFixed(0);
-    put("large", { image: answer.image, neuron: row.key });
+    present(got);
+    element.dataset.shownMs = since();
     lookAhead(gallery, image);
   } catch (error) {
+    waiting = false;
     say(failure(error));
-  } finally {
-    content.classList.remove("busy");
   }
+  content.classList.remove("busy");
+  part("sharpening").hidden = true;
+}
+
+/** Show the stored small maps while the models compute their own, which may take seconds. */
+async function showCoarse(view, waiting, since) {
+  try {
+    const got = await askCoarse(view);
+    if (!got?.coarse || !waiting()) return;
+    present(got);
+    content.classList.remove("busy");
+    element.dataset.firstMs = since();
+  } catch {
+    // The full answer is on its way, and says what is wrong in its place.
+  }
+}
+
+function present(got) {
+  answer = decoded(got);
+  draw();
+  figures.dataset.maps = got.coarse ? "coarse" : "whole";
+  put("large", { image: answer.image, neuron: row.key });
 }
 
 function keep(key, got) {
@@ -254,7 +278,7 @@ function draw() {
 }
 
 function paintAll() {
-  if (answer) drawn.paint(tiles, answer.cells, get("view"));
+  if (answer) drawn.paint(tiles, answer, get("view"));
 }
 
 function strip() {
@@ -282,7 +306,7 @@ function strip() {
 /* --- raw values under the pointer; a place: click, or drag a box --- */
 
 drawn.watchPointer(figures, {
-  hover: (x, y) => answer && drawn.readAt(tiles, answer.cells, x, y),
+  hover: (x, y) => answer && drawn.readAt(tiles, answer, x, y),
   place(corners) {
     if (!answer) return;
     // The grid then shows this image in every row, ordered by activity at this place.

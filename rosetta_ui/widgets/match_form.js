@@ -9,7 +9,10 @@ explainTerms(element);
 let catalogue = { generators: [], backbones: [], presets: [] };
 const generator = () =>
   catalogue.generators.find((model) => model.name === part("generator").value);
-const named = () => part("timm").value.split(/[\s,]+/).filter(Boolean);
+const named = () =>
+  part("timm")
+    .value.split(/[\s,]+/)
+    .filter(Boolean);
 const ticked = () => [
   ...new Set([
     ...[...element.querySelectorAll(".pick input:checked")].map((box) => box.value),
@@ -242,7 +245,7 @@ form.addEventListener("submit", async (event) => {
   try {
     const { job } = await call(server.start, request);
     put("started", { job, request });
-    select({ job, rule: request.rule, k: request.k ?? 5, score: request.score });
+    select({ job });
   } catch (error) {
     part("cost").classList.add("wrong");
     part("cost").textContent = `${error.message} ${error.hint ?? ""}`;

@@ -116,7 +116,10 @@ function finished(status) {
   put("models-changed", status.job);
   if (!status.result) return;
   put("results-changed", status.job);
-  if (status.state === "done") select({ result: status.result, score: get("state").score });
+  if (status.state !== "done") return;
+  // The rule of the form is about this result, not about the one that was shown meanwhile.
+  const { rule, k, score } = requestOf(status.job) ?? get("state");
+  select({ result: status.result, rule, k: k ?? 5, score });
 }
 
 part("stop").addEventListener("click", async () => {

@@ -1,5 +1,6 @@
 /* What the chosen result found: numbers first, then backbone by backbone, then the ranked neurons. */
-const { h, on, get, select, call, latest, notice, failure, format, term } = window.rosetta;
+const { h, on, get, select, call, latest, debounce, notice, failure, format, term } =
+  window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 const inside = part("inside");
 const FIRST = matchMedia("(max-width: 620px)").matches ? 10 : 25; // rows before "Show more"
@@ -10,7 +11,10 @@ element.querySelector(".summary").classList.toggle("waiting", get("state").resul
 
 const ask = latest((payload) => call(server.summary, payload));
 
-async function load() {
+/* A finished match changes the list of results and the selection at once: one question will do. */
+const load = debounce(fetchAndDraw, 30);
+
+async function fetchAndDraw() {
   const { result, rule, k, score } = get("state");
   if (!result) {
     inside.replaceChildren(

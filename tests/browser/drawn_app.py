@@ -18,6 +18,6 @@ from rosetta_ui.tabs.serve import Serving, serve  # noqa: E402
 
 if __name__ == "__main__":
     neurons = int(sys.argv[2]) if len(sys.argv) > 2 else 160
-    page = build(FakeEngine(n_neurons=neurons, seconds=8, hostile=True))
+    page = build(FakeEngine(n_neurons=neurons, seconds=20, hostile=True))
     serve(page, Serving("127.0.0.1", int(sys.argv[1])), table_json())
     page.block_thread()

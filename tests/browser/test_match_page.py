@@ -80,7 +80,7 @@ def test_a_match_advances_survives_a_reload_stops_and_resumes(
     expect(page.locator("#match-job [data-id=state]")).to_have_text("Stopped")
     page.get_by_role("button", name="Resume").click()
     expect(page.locator("#match-job [data-id=state]")).to_have_text("Running")
-    expect(page.locator("#match-job [data-id=state]")).to_have_text("Done", timeout=40_000)
+    expect(page.locator("#match-job [data-id=state]")).to_have_text("Done", timeout=120_000)
     expect(page.locator("#match-summary")).to_contain_text("Rosetta Neurons")
     page.locator("#match-job").get_by_role("button", name="Open in the Gallery").click()
     expect(page.locator("#map-grid")).to_be_visible()

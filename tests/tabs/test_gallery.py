@@ -85,6 +85,20 @@ def test_the_large_view_shows_raw_values_of_all_models_on_one_image(
         assert (values.reshape(cell["height"], cell["width"]) == row.maps[unit]).all()
 
 
+def test_stored_maps_stand_in_for_the_models_own(gallery: Gallery, engine: FakeEngine) -> None:
+    asked = {"result": "bundled", "anchor": anchors(engine)[2], "image": 4}
+    coarse, whole = gallery.coarse(asked), gallery.large(asked)
+    maps = maps_of(gallery.thumbs({"result": "bundled", "anchors": [asked["anchor"]], "image": 4}))
+    for cell, stored in zip(coarse["cells"], maps[0], strict=True):
+        values = np.frombuffer(base64.b64decode(cell["values"]), "<f4").reshape(16, 16)
+        assert np.allclose(values * 255, stored, atol=1e-4)
+        assert (cell["low"], cell["high"]) == (0, 1)
+    assert coarse["coarse"] is True
+    assert whole["coarse"] is False
+    assert [c["unit"] for c in coarse["cells"]] == [c["unit"] for c in whole["cells"]]
+    assert coarse["best"] == whole["best"]
+
+
 def test_without_an_image_the_large_view_shows_the_best_one(
     gallery: Gallery, engine: FakeEngine
 ) -> None:

@@ -71,25 +71,31 @@
     return h("div.meter", attributes, fill, chance === null ? null : mark);
   }
 
+  /** Stored maps are shares of the unit's range; computed ones are activations. */
+  const valueOf = (answer) =>
+    answer.coarse ? (share) => `${Math.round(100 * share)} %` : format.value;
+
   /** Paint every map; the scale is the unit's range over the data set, or in this image. */
-  function paintFigures(tiles, cells, view) {
+  function paintFigures(tiles, answer, view) {
+    const value = valueOf(answer);
     tiles.forEach(({ canvas, legend }, i) => {
-      const { raw, width, height, low, high, own } = cells[i];
+      const { raw, width, height, low, high, own } = answer.cells[i];
       const [from, to] = view.scale === "image" ? own : [low, high];
       maps.paint(canvas, maps.levels(raw, from, to), width, height, view, SMOOTH);
       const [least, bar, most] = legend.children;
-      least.textContent = format.value(from);
+      least.textContent = value(from);
       bar.style.background = maps.gradient(view.colours);
-      most.textContent = format.value(to);
+      most.textContent = value(to);
     });
   }
 
   /** Write the raw value at a place under the pointer into every tile. */
-  function readAt(tiles, cells, x, y) {
+  function readAt(tiles, answer, x, y) {
+    const value = valueOf(answer);
     const cellAt = (size, t) => Math.min(size - 1, Math.max(0, Math.floor(t * size)));
     tiles.forEach(({ reading }, i) => {
-      const { raw, width, height } = cells[i];
-      reading.textContent = format.value(raw[cellAt(height, y) * width + cellAt(width, x)]);
+      const { raw, width, height } = answer.cells[i];
+      reading.textContent = value(raw[cellAt(height, y) * width + cellAt(width, x)]);
     });
   }
 
