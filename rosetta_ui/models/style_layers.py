@@ -75,9 +75,9 @@ class ModulatedConv(Prepared):
     """A convolution whose input channels are scaled by a style, and whose outputs are rescaled.
 
     The style scales the input and the demodulation the output, so that one convolution serves the
-    whole batch. Scaling the weights instead needs one convolution a sample (`groups=n`): measured on
-    one thread at 16 to 256 px with 2 samples, it takes 0.96 to 1.3 times as long forwards and 1.7
-    to 3.1 times backwards, where it also needs the gradient of every weight.
+    whole batch. Scaling the weights instead needs one convolution a sample (`groups=n`): on one
+    thread, at 16 to 256 px with 2 samples, it takes 0.96 to 1.3 times as long forwards and 1.7 to
+    3.1 times backwards, where it also needs the gradient of every weight.
 
     Args:
         channels: (in, out).
