@@ -80,13 +80,13 @@ def run(quick: bool, json_file: Path | None) -> None:
     """Measure every case; prints a table, and writes the rows where a file is given.
 
     Args:
-        quick: smaller shapes, two repetitions instead of three.
+        quick: smaller shapes.
         json_file: where to write `{"schema", "machine", "rows"}`; written after every row.
     """
     keep_freed_blocks()
     rows: list[dict[str, Any]] = []
     sys.stdout.write(f"{'generator':<20} {'forward':>8} {'backward':>9} {'error':>9}\n")
-    for row in measure(QUICK if quick else FULL, 2 if quick else 3):
+    for row in measure(QUICK if quick else FULL, 4 if quick else 3):
         rows.append(row)
         sys.stdout.write(
             f"{row['generator']:<20} {row['forward_ratio']:>7.2f}× {row['backward_ratio']:>8.2f}× "

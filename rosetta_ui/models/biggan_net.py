@@ -142,10 +142,11 @@ class Block(nn.Module):
     Args:
         up: double the side before the second convolution.
         channels: (in, middle, out).
+        side: of the maps that come in.
         shape: of the network.
     """
 
-    def __init__(self, up: bool, channels: tuple[int, int, int], shape: Shape) -> None:
+    def __init__(self, up: bool, channels: tuple[int, int, int], side: int, shape: Shape) -> None:
         super().__init__()
         inputs, middle, self.out = channels
         self.up = up
@@ -153,7 +154,7 @@ class Block(nn.Module):
         self.conv_0 = nn.Conv2d(inputs, middle, 1)
         self.bn_1 = Norm(middle, shape)
         self.conv_1 = (
-            DoublingConv(middle, middle) if up else nn.Conv2d(middle, middle, 3, padding=1)
+            DoublingConv(middle, middle, side) if up else nn.Conv2d(middle, middle, 3, padding=1)
         )
         self.bn_2 = Norm(middle, shape)
         self.conv_2 = nn.Conv2d(middle, middle, 3, padding=1)
@@ -212,10 +213,12 @@ class Trunk(nn.Module):
         first = shape.blocks[0][1]
         self.gen_z = nn.Linear(shape.z_size + shape.embed_size, first * 16)
         self.layers = nn.ModuleList()
+        side = 4
         for i, (up, inputs, middle, out) in enumerate(shape.blocks):
             if i == shape.attention:
                 self.layers.append(Attention(inputs))
-            self.layers.append(Block(up, (inputs, middle, out), shape))
+            self.layers.append(Block(up, (inputs, middle, out), side, shape))
+            side = 2 * side if up else side
         last = shape.blocks[-1][3]
         self.bn = Norm(last, shape, conditional=False)
         self.conv_to_rgb = nn.Conv2d(last, shape.colours, 3, padding=1)

@@ -101,7 +101,7 @@ class Block(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, side: int, deep: bool) -> None:
         super().__init__()
         wide = 2 * outputs
-        self.add_module("1", DoublingConv(inputs, wide))
+        self.add_module("1", DoublingConv(inputs, wide, side // 2))
         if deep:
             self.add_module("2", FixedNoise(wide, side))
             self.add_module("4", nn.GLU(1))
