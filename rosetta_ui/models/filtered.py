@@ -2,7 +2,7 @@
 
 The maps between are four or sixteen times as large as what goes in and comes out; at 1024 px one
 layer's would take 2.8 GB. Channels do not mix, so some of them at a time go through all steps while
-their large maps stay in the cache, and for the backward pass the large maps are computed again
+their large maps stay in the cache, and for the backward pass maps above 64 MB are computed again
 rather than kept. Each filter is one convolution a channel over both axes: zeros are never stored.
 
 Tried and slower: each axis as a banded matrix, in small products over overlapping windows, is 1.2
@@ -23,6 +23,8 @@ _SLOPE = 0.2
 # Cells of the large maps that are worked on together, a thread: 4 MB of float32. A convolution
 # a channel is cut into sixteens of channels inside.
 _CELLS, _CELLS_CUDA, _SIXTEEN = 1 << 20, 1 << 28, 16
+# Large maps up to 64 MB of float32 are kept after all: a third less time backwards.
+_KEPT = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -85,15 +87,14 @@ class Geometry:
         functional.leaky_relu_(large, _SLOPE)
         return large if self.clamp is None else large.clamp_(-self.clamp, self.clamp)
 
-    def activate_back(self, large: Tensor, gradient: Tensor) -> Tensor:
-        """The adjoint of `activate_` at what went into it."""
-        gradient = torch.ops.aten.leaky_relu_backward(gradient, large, _SLOPE, False)
+    def activate_back(self, activated: Tensor, gradient: Tensor) -> Tensor:
+        """The adjoint of `activate_` at what came out of it."""
+        gradient = torch.ops.aten.leaky_relu_backward(gradient, activated, _SLOPE, True)
         if self.clamp is not None:
-            low, high = large.aminmax()
+            low, high = activated.aminmax()
             # Clamps of 256 are never reached by sane maps; looking costs a fourth of masking.
-            if high > self.clamp or low < -self.clamp / _SLOPE:
-                beyond = (large > self.clamp) | (large < -self.clamp / _SLOPE)
-                gradient.masked_fill_(beyond, 0.0)
+            if high >= self.clamp or low <= -self.clamp:
+                gradient.masked_fill_(activated.abs() >= self.clamp, 0.0)
         return gradient
 
     def channels(self, maps: Tensor) -> int:
@@ -107,15 +108,19 @@ class _FilteredLeakyRelu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, up: Tensor, down: Tensor, shape: Geometry) -> Tensor:
-        ctx.shape = shape
-        ctx.save_for_backward(maps, up, down)
         n, c, side, _ = maps.shape
         flat = maps.reshape(1, n * c, side, side)
         count = shape.channels(maps)
-        parts = [
-            shape.shrink(shape.activate_(shape.grow(flat[:, i : i + count], up)), down)
-            for i in range(0, n * c, count)
-        ]
+        keeps = ctx.needs_input_grad[0] and n * c * shape.large**2 <= _KEPT
+        kept: list[Tensor] = []
+        parts: list[Tensor] = []
+        for i in range(0, n * c, count):
+            large = shape.activate_(shape.grow(flat[:, i : i + count], up))
+            parts.append(shape.shrink(large, down))
+            if keeps:
+                kept.append(large)
+        ctx.shape = shape
+        ctx.save_for_backward(maps, up, down, *kept)
         made = parts[0] if len(parts) == 1 else torch.cat(parts, 1)
         return made.view(n, c, *made.shape[2:])
 
@@ -124,15 +129,16 @@ class _FilteredLeakyRelu(torch.autograd.Function):
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator hides a name
         ctx: Any, *gradients: Tensor
     ) -> tuple[Tensor, None, None, None]:
-        maps, up, down = ctx.saved_tensors
+        maps, up, down, *kept = ctx.saved_tensors
         shape: Geometry = ctx.shape
         n, c, side, _ = maps.shape
         flat = maps.reshape(1, n * c, side, side)
         given = gradients[0].reshape(1, n * c, *gradients[0].shape[2:])
         count = shape.channels(maps)
         parts: list[Tensor] = []
-        for i in range(0, n * c, count):
-            large = shape.grow(flat[:, i : i + count], up)
+        for k, i in enumerate(range(0, n * c, count)):
+            again = not kept
+            large = shape.activate_(shape.grow(flat[:, i : i + count], up)) if again else kept[k]
             slopes = shape.shrink_back(given[:, i : i + count], down)
             parts.append(shape.grow_back(shape.activate_back(large, slopes), up, side))
         return torch.cat(parts, 1).view(maps.shape), None, None, None

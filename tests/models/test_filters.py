@@ -64,6 +64,7 @@ def plain(maps: Tensor, module: FilteredActivation) -> Tensor:
     return resample(large, module.down_filter, up=1, down=module.shape.down, pad=(0, 0))
 
 
+@pytest.mark.parametrize("kept", [0, 1 << 24])
 @pytest.mark.parametrize("radial", [False, True])
 @pytest.mark.parametrize("clamp", [None, 0.4])
 @pytest.mark.parametrize(("side", "up", "down", "pad"), GEOMETRIES)
@@ -74,9 +75,11 @@ def test_the_filtered_activation_and_its_gradient_equal_the_definition(
     pad: tuple[int, int],
     clamp: float | None,
     radial: bool,
+    kept: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(filtered, "_CELLS", 1)
+    monkeypatch.setattr(filtered, "_KEPT", kept)
     size = (side * up + sum(pad) - 6 * up + 1 - 6 * down) // down + 1
     module = FilteredActivation(
         side, (up, down), (6 * up, 6 * down), radial=radial, pad=pad, clamp=clamp
@@ -95,7 +98,11 @@ def test_the_filtered_activation_and_its_gradient_equal_the_definition(
     assert float((our_gradient - their_gradient).abs().max()) < 1e-10 * float(their_gradient.std())
 
 
-def test_large_maps_are_not_kept_for_the_backward_pass() -> None:
+@pytest.mark.parametrize(("limit", "largest"), [(1 << 24, 3 * 82 * 82), (20_000, 3 * 36 * 36)])
+def test_large_maps_are_kept_for_the_backward_pass_up_to_a_limit(
+    limit: int, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filtered, "_KEPT", limit)
     module = FilteredActivation(36, (2, 2), (12, 12), radial=False, pad=(11, 10), clamp=None)
     module.up_filter, module.down_filter = torch.ones(12), torch.ones(12)
     kept: list[int] = []
@@ -107,7 +114,7 @@ def test_large_maps_are_not_kept_for_the_backward_pass() -> None:
     maps = torch.randn(1, 3, 36, 36, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         module(maps)
-    assert max(kept) == maps.numel()
+    assert max(kept) == largest
 
 
 def test_a_stored_square_filter_is_one_axis_whatever_its_gain() -> None:
