@@ -63,6 +63,9 @@ async function loadModels() {
   part("presets").replaceChildren(...catalogue.presets.map(preset));
   fill(kept ?? get("request") ?? catalogue.usual);
   element.dataset.filled = "yes";
+  // Before this, there is nothing to choose from, and what a person typed would be overwritten.
+  part("all").disabled = false;
+  part("all").removeAttribute("aria-busy");
 }
 
 function pick(model) {

@@ -28,8 +28,10 @@ on("started", (started) => {
   }
 });
 
-const requestOf = (job) =>
-  get("started")?.job === job ? get("started").request : remembered()[job];
+const requestOf = (job) => {
+  const started = get("started");
+  return started?.job === job ? started?.request : remembered()[job];
+};
 
 const STATES = {
   queued: ["Waiting", "accent"],

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from driving import OpenPage
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 pytestmark = [
     pytest.mark.browser,
@@ -18,6 +18,30 @@ pytestmark = [
 def ready(page: Page) -> Page:
     expect(page.get_by_role("button", name="Run the match")).to_be_enabled()
     return page
+
+
+def test_what_is_typed_while_the_models_are_still_listed_is_kept(
+    drawn_app: str, open_page: OpenPage
+) -> None:
+    page = open_page("about:blank")
+    held: list[Route] = []
+
+    def asks_for_models(request: Request) -> bool:
+        return '"catalogue"' in (request.post_data or "")
+
+    page.route(
+        re.compile("component_server"),
+        lambda route: held.append(route) if asks_for_models(route.request) else route.continue_(),
+    )
+    with page.expect_request(asks_for_models):
+        page.goto(f"{drawn_app}/?tab=match")
+    images = page.get_by_label("Images", exact=True)
+    expect(images).to_be_visible()
+    expect(images).to_be_disabled()
+    held[0].continue_()
+    images.fill("256")
+    expect(page.locator("#match-form [data-id=cost]")).to_contain_text("256 images")
+    expect(images).to_have_value("256")
 
 
 def test_the_form_says_what_the_match_costs_and_what_is_wrong(
