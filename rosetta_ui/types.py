@@ -22,6 +22,7 @@ Space = Literal["z", "w", "w+"]
 ScoreName = Literal["pearson", "centred", "published"]
 RuleName = Literal["published", "mutual", "clique"]
 LayerKind = Literal["conv", "tokens", "channels_last"]
+Framing = Literal["centre", "portrait"]
 JobState = Literal["queued", "running", "stopped", "done", "failed"]
 ModelState = Literal["ready", "fetch", "download", "add"]
 
@@ -215,6 +216,7 @@ class ModelCard:
         psi: default truncation towards the mean w; 1 is none.
         n_classes: of a class-conditional generator, else 0.
         spaces: latent spaces a generator takes.
+        framing: portrait where a generator draws aligned faces that fill the frame, else centre.
         units: number of units, for a person; the layers themselves come with the loaded model.
         embedded: part of the zoo that installs from the package index.
         verified: checked against an independent reference in the tests.
@@ -239,6 +241,7 @@ class ModelCard:
     psi: float = 1.0
     n_classes: int = 0
     spaces: tuple[Space, ...] = ()
+    framing: Framing = "centre"
     units: int = 0
     embedded: bool = False
     verified: bool = True

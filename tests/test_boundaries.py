@@ -15,6 +15,7 @@ LIGHT = (
     "rosetta_ui",
     "rosetta_ui.types",
     "rosetta_ui.edits",
+    "rosetta_ui.inversions",
     "rosetta_ui.settings",
     "rosetta_ui.models.catalogue",
     "rosetta_ui.models.registry",
@@ -29,7 +30,7 @@ LIGHT = (
 TABS = tuple(f"rosetta_ui.tabs.{p.stem}" for p in sorted((PACKAGE / "tabs").glob("[a-z]*.py")))
 
 # Which rooms a room may look into; its own and the shared values are always open.
-SHARED = {"types", "edits", "errors"}
+SHARED = {"types", "edits", "inversions", "errors"}
 ALLOWED = {
     "widgets": set[str](),
     "tabs": {"widgets"},
@@ -39,7 +40,17 @@ ALLOWED = {
     "probing": {"models"},
     "matching": {"probing", "models", "store"},
     "editing": {"probing", "models", "matching"},
-    "engine": {"matching", "editing", "probing", "models", "store", "rendering", "settings"},
+    "inverting": {"editing", "probing", "models", "matching"},
+    "engine": {
+        "matching",
+        "editing",
+        "inverting",
+        "probing",
+        "models",
+        "store",
+        "rendering",
+        "settings",
+    },
 }
 
 

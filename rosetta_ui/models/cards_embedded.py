@@ -40,6 +40,7 @@ MOBILE_STYLEGAN = ModelCard(
     latent_size=512,
     psi=0.7,
     spaces=("z", "w", "w+"),
+    framing="portrait",
     units=5_504,
     embedded=True,
 )
@@ -70,6 +71,7 @@ DCGAN_DIGIFACE = ModelCard(
     image_size=(64, 64),
     latent_size=100,
     spaces=("z",),
+    framing="portrait",
     units=960,
     embedded=True,
 )
@@ -96,6 +98,7 @@ DCGAN_ALIGNED = ModelCard(
     image_size=(64, 64),
     latent_size=100,
     spaces=("z",),
+    framing="portrait",
     units=960,
     embedded=True,
 )

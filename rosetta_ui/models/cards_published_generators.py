@@ -6,6 +6,8 @@ what a card says. Where the number of units depends on a setting that only the f
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rosetta_ui.types import ModelCard, WeightSource
 
 _NVIDIA = "NVIDIA Source Code License-NC"
@@ -158,6 +160,6 @@ PUBLISHED_GENERATORS: tuple[ModelCard, ...] = (
     _stylegan2("stylegan2-lsun_cat", "cats", 256, 4_882, _LSUN),
     _stylegan2("stylegan2-lsun_horse", "horses", 256, 4_882, _LSUN),
     _stylegan2("stylegan2-lsun_car", "cars", 512, 5_013, _LSUN),
-    _stylegan2("stylegan2-ffhq", "faces", 1024, 5_080, _FFHQ),
+    replace(_stylegan2("stylegan2-ffhq", "faces", 1024, 5_080, _FFHQ), framing="portrait"),
     PROJECTED_GAN,
 )
