@@ -26,6 +26,9 @@ Framing = Literal["centre", "portrait"]
 JobState = Literal["queued", "running", "stopped", "done", "failed"]
 ModelState = Literal["ready", "fetch", "download", "add"]
 
+CONCEPT_THRESHOLD = 0.7
+"""Largest average distance (1 - centred correlation) of two neurons of one concept."""
+
 SCORES: tuple[ScoreName, ...] = ("pearson", "centred", "published")
 RULES: tuple[RuleName, ...] = ("published", "mutual", "clique")
 
@@ -349,7 +352,8 @@ class MatchRequest:
         photos: folder of pictures; then the first backbone takes the generator's place.
         score: the score that ranks matches; pearson and centred are always both kept.
         backbone_pairs: also correlate the backbones with each other (the clique rule needs it).
-        dtype: float32, or float64 for reference runs.
+        dtype: of the sums: float32, or float64 for reference runs.
+        half: run the networks in float16; CUDA only.
     """
 
     generator: str = "dcgan-digiface"
@@ -363,6 +367,7 @@ class MatchRequest:
     score: ScoreName = "pearson"
     backbone_pairs: bool = False
     dtype: Literal["float32", "float64"] = "float32"
+    half: bool = False
 
 
 @dataclass(frozen=True)
@@ -589,6 +594,7 @@ class ResultInfo:
         saved: kept by a person, outside the cache's budget.
         bundled: came with the project.
         bytes: on disk.
+        fixed: the only selection that it can answer: it was imported as a dictionary.
     """
 
     result: str
@@ -598,3 +604,99 @@ class ResultInfo:
     saved: bool = False
     bundled: bool = False
     bytes: int = 0
+    fixed: Selection | None = None
+
+
+@dataclass(frozen=True)
+class ConceptLabel:
+    """A concept in words, told from its medoid's maps of its best images and what lies under them.
+
+    Attributes:
+        place: where it fires, such as "top left"; empty where that changes from image to image.
+        size: small, medium or large.
+        covers: share of the picture above half of the map's peak.
+        colour: of what it covers; empty where it is not told apart from the rest.
+        against: how that differs from the rest, such as "darker than the rest"; empty likewise.
+        x, y: mean centre, as fractions of width and height.
+    """
+
+    place: str
+    size: Literal["small", "medium", "large"]
+    covers: float
+    colour: str = ""
+    against: str = ""
+    x: float = 0.5
+    y: float = 0.5
+
+    @property
+    def text(self) -> str:
+        """In short, such as "small, dark brown, top left"."""
+        return ", ".join(part for part in (self.size, self.colour, self.place) if part)
+
+
+@dataclass(frozen=True)
+class ClassFavour:
+    """A class of a classifier that goes with a concept.
+
+    Attributes:
+        backbone: the classifier.
+        name: of the class.
+        r: correlation of its logit with the concept's activity over the images.
+        chance: highest r that any class reaches when the images are shuffled, but for 5 % of them.
+    """
+
+    backbone: str
+    name: str
+    r: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class ConceptInfo:
+    """Neurons whose maps move together.
+
+    Attributes:
+        number: 0 for the concept of the best neuron, then in order of first members.
+        members: their anchors, best first.
+        medoid: the member that correlates best with all others.
+        agreement: mean centred correlation over the pairs of members, NaN for one member.
+        label: in words; None where the result keeps no pictures.
+    """
+
+    number: int
+    members: tuple[Unit, ...]
+    medoid: Unit
+    agreement: float
+    label: ConceptLabel | None = None
+
+
+@dataclass(frozen=True)
+class PersonNames:
+    """What a person called parts of a result; it goes into the files that are exported.
+
+    Attributes:
+        neurons: favourites: spelled anchor → its name, or an empty text.
+        concepts: spelled medoid → the concept's name.
+        grouping: the threshold that the person grouped with.
+    """
+
+    neurons: Mapping[str, str] = field(default_factory=dict[str, str])
+    concepts: Mapping[str, str] = field(default_factory=dict[str, str])
+    grouping: float = CONCEPT_THRESHOLD
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A result that came as a file.
+
+    Attributes:
+        result: its id here.
+        selection: how its neurons were chosen.
+        names: what the person who exported it called them.
+        note: what the file could not carry, as a sentence; empty for a whole result.
+    """
+
+    result: str
+    selection: Selection
+    names: PersonNames
+    note: str = ""

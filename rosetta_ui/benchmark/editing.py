@@ -2,69 +2,74 @@
 
 Medians over the seeds of each generator. The judge took no part in any edit; `partner_corr` reads
 the maps of its own units that match the generator's. "published" rows use the published start,
-learning rate and loss, and as many of its 500 steps as take the time of ours.
+learning rate and loss, and as many of its 500 steps as take the time of the usual settings.
 """
 
 from __future__ import annotations
 
 import json
-import platform
+import math
 import sys
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator as Generator_
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from rosetta_ui.benchmark.edit_partners import Partners
+from rosetta_ui.benchmark.edit_settings import (
+    EDITS,
+    PUBLISHED_ZOOM_PULL,
+    QUICK_SEEDS,
+    SEEDS,
+    SETTINGS,
+    Setting,
+)
+from rosetta_ui.benchmark.machine import describe
+from rosetta_ui.editing.course import Course, in_space
 from rosetta_ui.editing.edit import Coordinates, EditProblem, Target, chosen_maps, targets_of
 from rosetta_ui.editing.judge import judge_cosine, patch_features
 from rosetta_ui.editing.naturalness import Realism
 from rosetta_ui.editing.optimise import Descent, Schedule, descend
-from rosetta_ui.editing.session import EditBench, in_space, start_state
-from rosetta_ui.editing.setup import usual_settings, usual_units
-from rosetta_ui.editing.targets import affine_of
-from rosetta_ui.edits import Edit, EditSettings, PictureState, Shift, Zoom
-from rosetta_ui.engine.editing_work import JUDGE, edit_bench, realism_of
+from rosetta_ui.editing.partners import Partners
+from rosetta_ui.editing.session import EditBench, start_state
+from rosetta_ui.editing.setup import usual_units
+from rosetta_ui.edits import Edit, EditSettings, EditStep, PictureState, Shift, Zoom
+from rosetta_ui.engine.editing_numbers import Jury, features_known, partners_of, realism_of
+from rosetta_ui.engine.editing_work import edit_bench
 from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.settings import Settings
-from rosetta_ui.types import Space
+from rosetta_ui.types import Space, Unit
 
-CASES: Mapping[str, Sequence[Edit]] = {
-    "dcgan-digiface": (Shift(0.12), Zoom(1.25)),
-    "mobilestylegan": (Zoom(1.25), Shift(0.06), Shift(0.10)),
-}
-SEEDS = {"dcgan-digiface": 24, "mobilestylegan": 8}
-QUICK_SEEDS = {"dcgan-digiface": 4, "mobilestylegan": 1}
-
-PUBLISHED_RATE = 0.001
-PUBLISHED_STEPS = 500
-
-
-@dataclass(frozen=True)
-class Case:
-    """One row before it is measured."""
-
-    generator: str
-    edit: Edit
-    setting: str
-    settings: EditSettings
-    published: bool = False
+Made = TypeVar("Made")
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What all rows of a generator share: its pictures before any edit, and what judges them."""
+    """What all rows of a generator share: its pictures before any edit, and who judges them.
+
+    Attributes:
+        bench: the generator and what is known of it.
+        jury: the generator and the judge.
+        states: pictures before.
+        before: [n, 3, H, W].
+        features: of them.
+        partners: of the judge.
+        realism: by space; empty where learning what is natural would take longer than a quick run
+            may.
+    """
 
     bench: EditBench
+    jury: Jury
     states: Sequence[PictureState]
     before: Tensor
     features: Tensor
     partners: Partners
-    realism: Realism
+    realism: dict[Space, Realism]
 
 
 class FreeCoordinates(Coordinates):
@@ -75,145 +80,182 @@ class FreeCoordinates(Coordinates):
         return at
 
 
-def run(quick: bool, json_file: Path | None) -> None:
-    """Measure every case; prints a table, and writes the rows where a file is given.
+def run(quick: bool, json_file: Path | None, only: str = "") -> None:
+    """Measure every case; prints a row as soon as it is there.
 
     Args:
-        quick: few seeds and no published rows.
-        json_file: where to write `{"schema", "machine", "rows"}`; written after every row.
+        quick: few seeds and settings, at most five minutes.
+        json_file: where to write `{"schema", "machine", "rows"}`; written after every row, so that
+            Ctrl-C keeps what is done.
+        only: measure rows whose "generator, edit, setting" has this in it.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     workbench = Workbench.open(Settings.read())
     try:
-        for row in _rows(workbench, quick):
+        for row in _rows(workbench, quick, only):
             rows.append(row)
             sys.stdout.write("  ".join(f"{k} {v}" for k, v in row.items()) + "\n")
             sys.stdout.flush()
             if json_file is not None:
-                machine = {"processor": platform.processor(), "threads": torch.get_num_threads()}
-                record = {"schema": 1, "machine": machine, "rows": rows}
+                record = {"schema": 1, "machine": describe(), "rows": rows}
                 json_file.write_text(json.dumps(record, indent=1), "utf-8")
+    except KeyboardInterrupt:
+        sys.stdout.write(f"Stopped; {len(rows)} rows are kept.\n")
     finally:
         workbench.close()
 
 
-def _rows(workbench: Workbench, quick: bool) -> Iterator[dict[str, Any]]:
+def _rows(workbench: Workbench, quick: bool, only: str) -> Iterator[Row]:
     seeds = QUICK_SEEDS if quick else SEEDS
-    for name, edits in CASES.items():
-        subject = _subject(workbench, name, seeds[name])
-        card = subject.bench.generator.card
-        for edit in edits:
-            usual = usual_settings(card, (edit,))
-            ours = measure(workbench, subject, Case(name, edit, "ours", usual))
-            yield ours
-            if not quick:
-                space: Space = "z"
-                settings = EditSettings(space, PUBLISHED_STEPS, PUBLISHED_RATE, patience=0)
-                case = Case(name, edit, "published, equal time", settings, published=True)
-                yield measure(workbench, subject, case, limit=ours["seconds"])
+    for generator, edits in EDITS.items():
+        wanted = [
+            (edit, setting)
+            for edit in edits
+            for setting in SETTINGS[generator]
+            if setting.quick or not quick
+            if only in f"{generator}, {words(edit)}, {setting.name}"
+        ]
+        if not wanted:
+            continue
+        subject = _subject(workbench, generator, seeds[generator], quick)
+        took: dict[Edit, float] = {}
+        for edit, setting in wanted:
+            limit = took.get(edit, float("inf")) if setting.published else float("inf")
+            row = measure(subject, edit, setting, limit)
+            took.setdefault(edit, row["seconds"])
+            yield row
 
 
-def _subject(workbench: Workbench, name: str, n_seeds: int) -> Subject:
-    generator = workbench.models.generator(name)
-    judge = workbench.models.backbone(JUDGE)
-    states = [start_state(generator, seed) for seed in range(n_seeds)]
-    first = edit_bench(workbench, states[0], _nothing)
+def _subject(workbench: Workbench, name: str, n_seeds: int, quick: bool) -> Subject:
+    jury = Jury.of(workbench, name)
+    states = [start_state(jury.generator, seed) for seed in range(n_seeds)]
+    first = states[0]
+    bench = edit_bench(workbench, first, _nothing)
     with torch.inference_mode():
-        images = torch.cat([generator.synthesise(state.latents) for state in states])
-        features = patch_features(judge, images)
-    partners = Partners.find(generator, judge, first.setup, usual_units(generator.layers))
-    edited = replace(states[0], latents=replace(states[0].latents, space=_space(generator.card)))
-    realism = _finished(realism_of(workbench, generator, edited, _nothing))
-    return Subject(first, states, images, features, partners, realism)
+        images = torch.cat([jury.draw(state) for state in states])
+        features = torch.cat([patch_features(jury.judge, image[None]) for image in images])
+    partners = _finished(partners_of(workbench, jury, first, _nothing))
+    realism: dict[Space, Realism] = {}
+    small = max(jury.generator.card.image_size) <= 128
+    if small or not quick or features_known(workbench, jury.generator, first):
+        for space in jury.generator.card.spaces:
+            there = replace(first, latents=replace(first.latents, space=space))
+            realism[space] = _finished(realism_of(workbench, jury.generator, there, _nothing))
+    return Subject(bench, jury, states, images, features, partners, realism)
 
 
-def _space(card: Any) -> Space:
-    return usual_settings(card).space
-
-
-def measure(
-    workbench: Workbench, subject: Subject, case: Case, limit: float = float("inf")
-) -> dict[str, Any]:
+def measure(subject: Subject, edit: Edit, setting: Setting, limit: float = float("inf")) -> Row:
     """One row.
 
     Args:
-        workbench: has the judge.
         subject: pictures before the edit.
-        case: what to do to them.
+        edit: what is asked.
+        setting: how.
         limit: seconds that the optimiser may take for one picture.
     """
-    generator = subject.bench.generator
-    judge = workbench.models.backbone(JUDGE)
-    affine = affine_of(case.edit)
-    latents: list[Tensor] = []
-    images: list[Tensor] = []
+    generator, judge = subject.jury.generator, subject.jury.judge
+    settings = setting.settings(generator.card, edit)
     begun = time.monotonic()
-    for state in subject.states:
-        latents.append(_edited(subject.bench, state, case, limit))
-    seconds = (time.monotonic() - begun) / len(subject.states)
+    latents = [_edited(subject.bench, s, edit, setting, limit) for s in subject.states]
+    seconds = (time.monotonic() - begun) / len(latents)
+    after: list[Tensor] = []
     with torch.inference_mode():
         for each, state in zip(latents, subject.states, strict=True):
-            images.append(generator.synthesise_from(each, case.settings.space, psi=state.psi))
-        features = patch_features(judge, torch.cat(images))
-        before = judge_cosine(subject.features, subject.features, affine)
-        after = judge_cosine(subject.features, features, affine)
-        moved = subject.partners.corr(judge, subject.before, torch.cat(images), affine)
-        judged = _judged_latents(subject, torch.cat(latents), case)
-        percentile = subject.realism.percentile(judged, features.mean((-2, -1)))
+            after.append(generator.synthesise_from(each, settings.space, psi=state.psi))
+        features = torch.cat([patch_features(judge, image) for image in after])
+    moved = torch.cat(
+        [
+            subject.jury.partner_corr(subject.partners, one[None], other, (edit,))
+            for one, other in zip(subject.before, after, strict=True)
+        ]
+    )
+    percentile = torch.full((len(after),), float("nan"))
+    if settings.space in subject.realism:
+        with torch.inference_mode():
+            percentile = subject.realism[settings.space].percentile(
+                torch.cat(latents), features.mean((-2, -1))
+            )
     return {
-        "generator": case.generator,
-        "edit": _words(case.edit),
-        "setting": case.setting,
-        "seeds": len(subject.states),
-        "fidelity_before": round(float(before.median()), 3),
-        "fidelity_after": round(float(after.median()), 3),
-        "partner_corr": round(float(moved.median()), 3),
-        "realism_percentile": round(float(percentile.median()), 1),
-        "beyond_95": int((percentile > 95).sum()),
+        "generator": generator.card.name,
+        "edit": words(edit),
+        "setting": setting.name,
+        "seeds": len(after),
+        "fidelity_before": _median(judge_cosine(subject.features, subject.features, (edit,))),
+        "fidelity_after": _median(judge_cosine(subject.features, features, (edit,))),
+        "partner_corr": _median(moved),
+        "realism_percentile": _median(percentile, 1),
+        "beyond_95": int((percentile > 95).sum()) if settings.space in subject.realism else None,
         "seconds": round(seconds, 2),
     }
 
 
-def _judged_latents(subject: Subject, latents: Tensor, case: Case) -> Tensor:
-    """Latents in the space that the yardstick measures."""
-    if case.settings.space == "z" and subject.bench.generator.n_ws:
-        return torch.cat(
-            [
-                subject.bench.generator.to_w(z[None], psi=state.psi)
-                for z, state in zip(latents, subject.states, strict=True)
-            ]
-        )
-    return latents
+def _median(values: Tensor, digits: int = 3) -> float | None:
+    found = float(values.median())
+    return None if math.isnan(found) else round(found, digits)
 
 
-def _edited(bench: EditBench, state: PictureState, case: Case, limit: float) -> Tensor:
+def _edited(
+    bench: EditBench, state: PictureState, edit: Edit, setting: Setting, limit: float
+) -> Tensor:
     """The latent after an edit: [1, ...]."""
-    generator, settings = bench.generator, case.settings
-    chosen = bench.setup.choose(generator, usual_units(generator.layers))
-    start = in_space(generator, state.latents, settings.space)
-    kind = FreeCoordinates if case.published else Coordinates
-    where = kind(settings.space, start, bench.setup.prior, state.class_index, state.psi)
-    with torch.no_grad():
-        targets = targets_of(chosen_maps(generator, chosen, where), [case.edit])
-    if case.published:  # zero where nothing is known, and that counts
-        targets = {
-            name: Target(target.maps, torch.ones_like(target.mask))
-            for name, target in targets.items()
-        }
-    pull = 10.0 if case.published and isinstance(case.edit, Zoom) else settings.pull
-    problem = EditProblem(generator, chosen, targets, where, pull=pull)
-    schedule = Schedule(settings.steps, settings.learning_rate, patience=settings.patience)
-    last: Descent | None = None
+    generator = bench.generator
+    settings = setting.settings(generator.card, edit)
+    units = _units(bench, setting.layers)
     begun = time.monotonic()
+    if setting.published:
+        return _published(bench, state, edit, units, settings, begun + limit)
+    course = Course(generator, bench.setup, state, EditStep((edit,), units, settings), _nothing)
+    at, last = course.origin(), None
+    for stage in range(course.stages):
+        for last in descend(course.problem(stage), at, course.schedule(stage)):  # noqa: B007
+            if time.monotonic() - begun > limit:
+                break
+        at = at if last is None else last.best
+    return _best(course.where, last)
+
+
+def _published(
+    bench: EditBench,
+    state: PictureState,
+    edit: Edit,
+    units: Sequence[Unit],
+    settings: EditSettings,
+    deadline: float,
+) -> Tensor:
+    generator = bench.generator
+    chosen = bench.setup.choose(generator, units)
+    start = in_space(generator, state.latents, settings.space)
+    where = FreeCoordinates(settings.space, start, None, state.class_index, state.psi)
+    with torch.no_grad():
+        targets = targets_of(chosen_maps(generator, chosen, where), [edit])
+    # Zero where nothing is known, and that counts.
+    targets = {name: Target(t.maps, torch.ones_like(t.mask)) for name, t in targets.items()}
+    pull = PUBLISHED_ZOOM_PULL if isinstance(edit, Zoom) else 0.0
+    problem = EditProblem(generator, chosen, targets, where, pull=pull)
+    last: Descent | None = None
+    schedule = Schedule(settings.steps, settings.learning_rate)
     for last in descend(problem, where.origin(), schedule):  # noqa: B007 - the last is wanted
-        if time.monotonic() - begun > limit:
+        if time.monotonic() > deadline:
             break
+    return _best(where, last)
+
+
+def _units(bench: EditBench, layers: Sequence[str]) -> tuple[Unit, ...]:
+    if not layers:
+        return usual_units(bench.generator.layers)
+    specs = [spec for spec in bench.generator.layers if spec.name in layers]
+    return tuple(spec.unit(c) for spec in specs for c in range(spec.channels))
+
+
+def _best(where: Coordinates, last: Descent | None) -> Tensor:
     if last is None:
         raise ValueError("a descent has steps")
-    return where.latents(last.best).detach()
+    best = int(last.best_total.argmin())
+    return where.latents(last.best)[best : best + 1].detach()
 
 
-def _words(edit: Edit) -> str:
+def words(edit: Edit) -> str:
+    """An edit in the table."""
     match edit:
         case Shift(dx):
             return f"shift {100 * dx:g} %"
@@ -223,7 +265,7 @@ def _words(edit: Edit) -> str:
             return type(edit).__name__.lower()
 
 
-def _finished(work: Generator[Any, None, Realism]) -> Realism:
+def _finished(work: Generator_[Any, None, Made]) -> Made:
     while True:
         try:
             next(work)

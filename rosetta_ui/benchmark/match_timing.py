@@ -48,38 +48,49 @@ def time_case(case: Case, networks: Networks, repetitions: int) -> Times:
     finish, which is once a run).
     """
     times = Times()
-    runs = {
-        "sums": _new_pass(networks, extras=False),
-        "sums_with_null": _new_pass(networks, extras=True),
-    }
-    for repetition in range(repetitions + 1):
-        # The first batch of a run also takes the pilot, and every shape's kernel is made then.
-        counts = repetition > 0
-        batches = _batches(repetition * BLOCK, case.batch)
-        drawn: list[tuple[Maps, int]] = []
-        spent = seconds(lambda d=drawn, b=batches: d.extend((networks.maps(i), i[0]) for i in b))
-        if counts:
-            times.put("networks", spent / BLOCK)
-        for name, run in runs.items():
-            spent = seconds(lambda r=run, d=drawn: [r.add(maps, first) for maps, first in d])
-            if counts:
-                times.put(name, spent / BLOCK)
-        del drawn
-        if counts:
-            _time_plain(case, networks, batches[0], times)
-    tables = runs["sums_with_null"].finish()
-    times.put("finish", seconds(lambda: [t.neighbours("pearson", 32) for t in tables.values()]))
+    for repetition in range(repetitions):
+        first = 2 * BLOCK * repetition
+        # The first block takes the pilot, makes every shape's kernel and faults the tables in.
+        warm, drawn = (_draw(networks, case, at, times) for at in (first, first + BLOCK))
+        for name, extras in (("sums", False), ("sums_with_null", True)):
+            _time_sums(networks, name, extras, (warm, drawn), times)
+        del warm, drawn
+        # With the tables of five backbones still there, this would not fit into 24 GiB.
+        _time_plain(case, networks, _batches(first, case.batch)[0], times)
     return times
+
+
+_Drawn = list[tuple[Maps, int]]
+
+
+def _draw(networks: Networks, case: Case, first: int, times: Times) -> _Drawn:
+    drawn: _Drawn = []
+    batches = _batches(first, case.batch)
+    times.put(
+        "networks", seconds(lambda: drawn.extend((networks.maps(i), i[0]) for i in batches)) / BLOCK
+    )
+    return drawn
+
+
+def _time_sums(
+    networks: Networks, name: str, extras: bool, drawn: tuple[_Drawn, _Drawn], times: Times
+) -> None:
+    run = CorrelationPass(
+        networks.layers, networks.pairs, n_images=1600, null=extras, halves=extras
+    )
+    # A run counts its images from 0.
+    spent = [
+        seconds(lambda b=block, at=at: [run.add(maps, at + i - b[0][1]) for maps, i in b])
+        for at, block in zip((0, BLOCK), drawn, strict=True)
+    ]
+    times.put(name, spent[1] / BLOCK)
+    if extras:
+        tables = run.finish()
+        times.put("finish", seconds(lambda: [t.neighbours("pearson", 32) for t in tables.values()]))
 
 
 def _batches(first: int, size: int) -> list[range]:
     return [range(i, i + size) for i in range(first, first + BLOCK, size)]
-
-
-def _new_pass(networks: Networks, *, extras: bool) -> CorrelationPass:
-    return CorrelationPass(
-        networks.layers, networks.pairs, n_images=1600, null=extras, halves=extras
-    )
 
 
 def _time_plain(case: Case, networks: Networks, images: range, times: Times) -> None:

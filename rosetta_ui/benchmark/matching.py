@@ -32,12 +32,13 @@ _GROWTH = (64, 128, 256, 512)
 _GIB = 1 << 30
 
 
-def run(quick: bool, json_file: Path | None) -> None:
+def run(quick: bool, json_file: Path | None, only: str = "") -> None:
     """Measure every case; prints a table, and writes the rows where a file is given.
 
     Args:
         quick: batches of one, fewer layers for the published algorithm, no five backbones.
         json_file: where to write `{"schema", "machine", "rows"}`; written after every row.
+        only: part of the names of the configurations to measure; empty measures all.
     """
     keep_freed_blocks()
     machine = describe()
@@ -48,7 +49,7 @@ def run(quick: bool, json_file: Path | None) -> None:
         f"{peaks.float32 / 1e9:.0f}, float64 {peaks.float64 / 1e9:.0f} GFLOP/s"
     )
     rows: list[dict[str, Any]] = []
-    for row in _rows(QUICK if quick else FULL, quick, peaks):
+    for row in _rows(QUICK if quick else FULL, quick, peaks, only):
         rows.append(row)
         _show(row)
         if json_file is not None:
@@ -56,8 +57,12 @@ def run(quick: bool, json_file: Path | None) -> None:
             json_file.write_text(json.dumps(record, indent=1), "utf-8")
 
 
-def _rows(cases: tuple[Case, ...], quick: bool, peaks: Peaks) -> Iterator[dict[str, Any]]:
+def _rows(
+    cases: tuple[Case, ...], quick: bool, peaks: Peaks, only: str
+) -> Iterator[dict[str, Any]]:
     for case in cases:
+        if only not in case.config:
+            continue
         if missing := missing_weights(case):
             _say(f"{case.config}: left out, as the weights of {missing} are not here")
             continue
@@ -65,7 +70,8 @@ def _rows(cases: tuple[Case, ...], quick: bool, peaks: Peaks) -> Iterator[dict[s
             row = measure(case, peaks, repetitions=1 if quick else 3)
         give_back_freed_blocks()
         yield row | _memory(case, quick)
-    yield from _growth(_GROWTH[:3] if quick else _GROWTH)
+    if only in "growth":
+        yield from _growth(_GROWTH[:3] if quick else _GROWTH)
 
 
 def measure(case: Case, peaks: Peaks, repetitions: int) -> dict[str, Any]:

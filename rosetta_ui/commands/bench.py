@@ -19,11 +19,15 @@ JsonFile = Annotated[
 
 
 @app.command("match")
-def bench_match(quick: Quick = False, json_file: JsonFile = None) -> None:
+def bench_match(
+    quick: Quick = False,
+    json_file: JsonFile = None,
+    only: Annotated[str, typer.Option(help="Measure configurations that have this in them.")] = "",
+) -> None:
     """Compare matching with the published algorithm: correlation, end to end, memory, errors."""
     from rosetta_ui.benchmark.matching import run
 
-    run(quick, json_file)
+    run(quick, json_file, only)
 
 
 @app.command("generators")
@@ -35,8 +39,14 @@ def bench_generators(quick: Quick = False, json_file: JsonFile = None) -> None:
 
 
 @app.command("edit")
-def bench_edit(quick: Quick = False, json_file: JsonFile = None) -> None:
+def bench_edit(
+    quick: Quick = False,
+    json_file: JsonFile = None,
+    only: Annotated[
+        str, typer.Option(help="Measure rows whose 'generator, edit, setting' has this in it.")
+    ] = "",
+) -> None:
     """Judge edits of the embedded generators: fidelity, partners, realism, seconds."""
     from rosetta_ui.benchmark.editing import run
 
-    run(quick, json_file)
+    run(quick, json_file, only)

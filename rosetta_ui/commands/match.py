@@ -68,6 +68,7 @@ def match(
     rule: Annotated[str, Text(help=f"For the summary: {', '.join(RULES)}.")] = "published",
     k: Annotated[int, Text(help="K of the rule.")] = 5,
     dtype: Annotated[str, Text(help="Of the sums: float32 or float64.")] = "float32",
+    half: Annotated[bool, Text("--half", help="Run the networks in float16 (CUDA only).")] = False,
     resume: Annotated[bool, Text(help="Go on with an unfinished run of the same match.")] = True,
     out: Annotated[
         Path | None, Text("--out", "--save-path", help="Folder for the result.", show_default=False)
@@ -97,6 +98,7 @@ def match(
             score=cast(ScoreName, score),
             backbone_pairs=selection.rule == "clique",
             dtype=cast(Any, dtype),
+            half=half,
         )
         if photos and generator:
             raise BadRequestError(

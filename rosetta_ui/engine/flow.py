@@ -24,7 +24,7 @@ from rosetta_ui.matching.photos import PhotoSet, choose_photos, describe_refused
 from rosetta_ui.store.checked import Checked
 from rosetta_ui.store.files import folder_bytes, read_json, said_plainly
 from rosetta_ui.store.keys import digest
-from rosetta_ui.store.record import REQUEST_FIELDS
+from rosetta_ui.store.record import request_of
 from rosetta_ui.types import JobStatus, MatchRequest, ModelCard
 
 log = logging.getLogger(__name__)
@@ -251,16 +251,6 @@ def unfinished(bench: Workbench) -> Iterator[tuple[Path, JobStatus, MatchRequest
         text = f"Stopped after {done} of {total} images. The same match goes on from there."
         status = JobStatus(job_id(request), "match", "stopped", done, total, message=text)
         yield path.parent, status, request
-
-
-def request_of(data: Checked) -> MatchRequest:
-    """A request from JSON values; each is checked for its type and range.
-
-    Raises:
-        StoreError: a value is missing or of the wrong kind.
-    """
-    values = {name: read(data.get(name)) for name, read in REQUEST_FIELDS.items()}
-    return MatchRequest(**values)
 
 
 def clear_unfinished(bench: Workbench, keep: str) -> None:

@@ -21,7 +21,7 @@ from rosetta_ui.engine.flow import RUN, MatchJob, activations_key, photo_size
 from rosetta_ui.engine.requests import pairs_of
 from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.engine.writing import RunNotes, write_result
-from rosetta_ui.errors import Cancelled
+from rosetta_ui.errors import BadRequestError, Cancelled
 from rosetta_ui.matching.activations import Activations
 from rosetta_ui.matching.checkpoint import Checkpoint
 from rosetta_ui.matching.distributed import Alone, Workers
@@ -74,6 +74,11 @@ def run_match(
     """
     workers = workers or Alone()
     told = _Told()
+    if job.request.half and bench.models.device.type != "cuda":
+        raise BadRequestError(
+            f"Half precision needs a CUDA device, and this one is '{bench.models.device}'.",
+            "Run the same match without them.",
+        )
     yield {"say": "Loading models."}
     source, backbones = _models(bench, job)
     tools = _tools(bench, job, workers, told)
@@ -168,6 +173,7 @@ def _plan(job: MatchJob) -> MatchPlan:
         dtype=getattr(torch, request.dtype),
         n_views=N_VIEWS,
         published=request.batch_size if request.score == "published" else 0,
+        half=request.half,
     )
 
 

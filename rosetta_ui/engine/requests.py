@@ -182,6 +182,8 @@ def _numbers(request: MatchRequest) -> dict[str, Any]:
     published = values.pop("score") == "published"
     if not published:
         del values["batch_size"]
+    if not request.half:  # an addition of version 0.2, where earlier results stay as they were
+        del values["half"]
     return {**values, "published": published}
 
 

@@ -25,6 +25,7 @@ from rosetta_ui.matching.outcome import (
     MatchTools,
     SnapshotName,
 )
+from rosetta_ui.matching.precision import half_forwards, relative_error
 from rosetta_ui.matching.sources import Images, ImageSource, Maps
 from rosetta_ui.models.backbone import Backbone
 from rosetta_ui.probing.memory import free_bytes, gibibytes, out_of_memory
@@ -78,6 +79,7 @@ class MatchRun:
         self.total = passes * (self._stop - self._start)
         self.saved = self._done = 0
         self._seconds = 0.0
+        self._half_told = False
 
     # The loop
 
@@ -160,6 +162,25 @@ class MatchRun:
 
     def _forward(self, indices: Sequence[int]) -> tuple[Images, Maps]:
         """Images with these numbers and every model's maps of them."""
+        if self._plan.half and not self._half_told:
+            self._half_told = True
+            self._tell_half(indices[:1])
+        with half_forwards(self._tools.device, self._plan.half):
+            return self._look(indices)
+
+    def _tell_half(self, indices: Sequence[int]) -> None:
+        """Say how far half precision is off, by an image that is looked at both ways."""
+        with half_forwards(self._tools.device, on=True):
+            _, half = self._look(indices)
+        _, full = self._look(indices)
+        for model, maps in full.items():
+            median, worst = relative_error(half[model], maps)
+            self._tools.note(
+                f"Half precision: maps of {model} differ by {median:.2g} of a unit's deviation "
+                f"(median unit; worst {worst:.2g})."
+            )
+
+    def _look(self, indices: Sequence[int]) -> tuple[Images, Maps]:
         images, maps = self._source.draw(indices, self._tools.check)
         for backbone in self._backbones:
             card = backbone.card

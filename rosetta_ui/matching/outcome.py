@@ -51,6 +51,7 @@ class MatchPlan:
         dtype: of the accumulators.
         n_views: first images whose pictures and small maps are kept.
         published: batch size of the published score, 0 for none.
+        half: run the networks in half precision; how far their maps are off is noted.
     """
 
     pairs: tuple[Pair, ...]
@@ -60,6 +61,7 @@ class MatchPlan:
     dtype: torch.dtype = torch.float32
     n_views: int = 48
     published: int = 0
+    half: bool = False
 
 
 def _silent(_sentence: str) -> None:

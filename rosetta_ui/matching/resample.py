@@ -16,8 +16,10 @@ from torch import Tensor
 
 from rosetta_ui.matching.products import multiply
 
-# Fewer outputs a window make the small matrix products too thin.
-_MIN_WINDOW_OUTPUTS = 4
+# Windows pay where the map becomes much smaller; products with up to 16 columns cost the same.
+_MIN_RATIO, _MAX_COLUMNS = 2, 16
+# Batches of thinner products than this lose more than the operations that they save.
+_MIN_ROWS_WIDTH = 16
 
 
 def bilinear_matrix(n_in: int, n_out: int) -> Tensor:
@@ -63,11 +65,23 @@ class _Axis:
     fold: Tensor | None
 
     @classmethod
-    def of(cls, small: int, large: int, dtype: torch.dtype, device: torch.device) -> _Axis:
+    def of_rows(cls, small: int, large: int, like: Tensor) -> _Axis:
+        """The axis along which a batch of small products runs."""
+        fitting = [c for c in _divisors(small, large) if large // c >= _MIN_ROWS_WIDTH]
+        return cls.of(small, large, max(fitting, default=1), like)
+
+    @classmethod
+    def of_cols(cls, small: int, large: int, like: Tensor) -> _Axis:
+        """The axis along which one tall product runs."""
+        fitting = [c for c in _divisors(small, large) if small // c + 2 <= _MAX_COLUMNS]
+        pays = small > _MAX_COLUMNS and large > _MIN_RATIO * small
+        return cls.of(small, large, min(fitting, default=1) if pays else 1, like)
+
+    @classmethod
+    def of(cls, small: int, large: int, count: int, like: Tensor) -> _Axis:
+        """The axis in so many windows; `like` says dtype and device."""
+        dtype, device = like.dtype, like.device
         matrix = bilinear_matrix(small, large).T
-        common = math.gcd(small, large)
-        fitting = [c for c in range(1, common + 1) if common % c == 0]
-        count = max(c for c in fitting if c == 1 or small // c >= _MIN_WINDOW_OUTPUTS)
         if count == 1:
             return cls(1, matrix.to(device, dtype).contiguous(), None)
         outputs, width = small // count, large // count
@@ -84,6 +98,12 @@ class _Axis:
     def outputs(self) -> int:
         """Of all windows, before folding."""
         return self.count * self.weights.shape[0]
+
+
+def _divisors(a: int, b: int) -> list[int]:
+    """Divisors of both."""
+    common = math.gcd(a, b)
+    return [c for c in range(1, common + 1) if common % c == 0]
 
 
 class Reducer:
@@ -103,11 +123,12 @@ class Reducer:
         device: torch.device,
     ) -> None:
         self.size, self.target = size, target
-        rows, cols = (
-            None if t == s else _Axis.of(t, s, dtype, device)
-            for s, t in zip(size, target, strict=True)
-        )
-        self._rows, self._cols = rows, cols
+        like = torch.empty(0, dtype=dtype, device=device)
+        self._rows = self._cols = None
+        if target[0] != size[0]:
+            self._rows = _Axis.of_rows(target[0], size[0], like)
+        if target[1] != size[1]:
+            self._cols = _Axis.of_cols(target[1], size[1], like)
 
     def reduce(self, maps: Tensor) -> Tensor:
         """Reduce both axes.

@@ -172,7 +172,7 @@ class ResultRecord:
         if len(models) < 2 or len({m.name for m in models}) < len(models):
             raise data.get("models").wrong("two or more models of different names")
         return cls(
-            request=_request(data.get("request")),
+            request=request_of(data.get("request")),
             title=data.get("title").text(300),
             created=data.get("created").number(0, 1e11),
             models=models,
@@ -288,12 +288,23 @@ REQUEST_FIELDS: dict[str, Callable[[Checked], Any]] = {
     "score": lambda v: v.choice(SCORES),
     "backbone_pairs": lambda v: v.truth(),
     "dtype": lambda v: v.choice(("float32", "float64")),
+    "half": lambda v: v.truth(),
 }
 """How each field of a `MatchRequest` is read; a test holds the two together."""
 
 
-def _request(data: Checked) -> MatchRequest:
-    values = {name: read(data.get(name)) for name, read in REQUEST_FIELDS.items()}
+def request_of(data: Checked) -> MatchRequest:
+    """A request from JSON values; each is checked for its type and range.
+
+    Raises:
+        StoreError: a value is missing or of the wrong kind.
+    """
+    values = {
+        name: read(data.get(name))
+        for name, read in REQUEST_FIELDS.items()
+        # Results of the first versions do not name it.
+        if name != "half" or "half" in data.object()
+    }
     return MatchRequest(**values)
 
 

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 from PIL import Image
 
 from rosetta_ui.engine.engine import Engine
-from rosetta_ui.errors import BadRequestError, StoreError, UnknownModelError
+from rosetta_ui.engine.requests import checked, result_key
+from rosetta_ui.errors import BadRequestError, Cancelled, StoreError, UnknownModelError
 from rosetta_ui.models.registry import Registry
 from rosetta_ui.settings import Settings
 from rosetta_ui.store.folder import ResultFolder
@@ -255,6 +257,36 @@ def test_values_that_cannot_be_used_are_refused_at_the_door(
     with pytest.raises(BadRequestError):
         engine.estimate(replace(planted_request, **change))
     assert engine.jobs() == []
+
+
+def test_half_precision_is_refused_where_there_is_no_cuda_device(
+    engine: Engine, planted_request: MatchRequest, finish: Finish
+) -> None:
+    status = finish(engine, replace(planted_request, half=True))
+    assert status.state == "failed"
+    assert status.message == "Half precision needs a CUDA device, and this one is 'cpu'."
+    assert own(engine) == []
+
+
+@pytest.mark.parametrize("batches", [1, 2, 5])
+def test_a_stop_between_two_batches_keeps_what_was_counted(
+    engine: Engine, planted_request: MatchRequest, batches: int
+) -> None:
+    from rosetta_ui.engine.flow import MatchJob
+    from rosetta_ui.engine.matching_job import run_match
+
+    request = checked(planted_request, engine._bench.registry)
+    key = result_key(request, engine._bench.registry, engine._bench.weights)
+    job = MatchJob(request, key, "", None, 0)
+    task = run_match(engine._bench, job)
+    counted = [said["done"] for said in islice((s for s in task if "done" in s), batches + 1)]
+    with pytest.raises(Cancelled):
+        task.throw(Cancelled())
+    assert counted[-1] > 0
+    said = list(run_match(engine._bench, job))
+    assert said[1] == {"say": "Matching."}
+    assert said[2] == {"note": f"Going on after {counted[-1]} saved images."}
+    assert next(s["done"] for s in said if "done" in s) == counted[-1]
 
 
 def test_unknown_models_are_refused_with_the_nearest_names(

@@ -24,6 +24,7 @@ OTHER = {
     "score": "centred",
     "backbone_pairs": True,
     "dtype": "float64",
+    "half": True,
 }
 
 
