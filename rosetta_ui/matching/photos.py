@@ -14,11 +14,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from rosetta_ui.errors import BadRequestError
 
 SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"))
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+"""What Pillow may decode, whatever a file is called: left to itself it would start Ghostscript for
+an EPS file, and it knows forty more formats that nobody keeps photos in."""
 
 MAX_PIXELS = 64_000_000
 """Larger pictures are refused before they are decoded (a 64-megapixel one takes 192 MB as RGB)."""
@@ -26,16 +30,19 @@ MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 << 20
 """Larger files are refused before they are read."""
 
+MAX_SCANS = 100
+"""A progressive JPEG has about 10 passes over its pixels; one with thousands decodes for hours."""
+
 WORKING_SIDE = 512
 """Pictures are reduced to about this shorter side when decoded; no backbone is fed a larger one."""
+
+_ORIENTATION = 0x0112  # EXIF
 
 _UNREADABLE = (
     OSError,
     SyntaxError,  # what Pillow's PNG reader raises for broken chunks
     ValueError,
     EOFError,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,  # only where warnings are made errors
 )
 
 
@@ -158,24 +165,67 @@ def decode(data: bytes, side: int) -> NDArray[np.uint8]:
     Raises:
         BadRequestError: it is no picture, is cut short, or has too many pixels.
     """
+    return decode_noted(data, side)[0]
+
+
+def decode_noted(
+    data: bytes, side: int, max_pixels: int = MAX_PIXELS
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """As `decode`, and what was done to the picture, as sentences.
+
+    Args:
+        data: of the file; what it is called does not matter.
+        side: that its shorter side is reduced to.
+        max_pixels: more are refused before they are decoded.
+
+    Raises:
+        BadRequestError: it is no picture, is cut short, or has too many pixels.
+    """
     try:
         # Pillow warns above 89 megapixels; our own limit is below that and refuses.
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
+            if width * height > max_pixels:
                 raise BadRequestError(
-                    f"It has {width}×{height} pixels.", f"At most {MAX_PIXELS:,} are read."
+                    f"It has {width}×{height} pixels.", f"At most {max_pixels:,} are read."
                 )
+            if image.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > MAX_SCANS:
+                raise BadRequestError("It is a JPEG of too many passes.", "Save it anew.")
+            notes = _notes(image)
             image.draft("RGB", (2 * side, 2 * side))  # JPEG decodes 1/2 to 1/8 of the pixels
             upright = ImageOps.exif_transpose(image)
             rgb = _rgb(upright)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        # Pillow looks before we can; the second only comes where warnings are made errors.
+        raise BadRequestError("It has far too many pixels.", f"At most {max_pixels:,}.") from error
+    except UnidentifiedImageError as error:
+        raise BadRequestError(
+            "It is no picture that can be read here.",
+            f"{', '.join(FORMATS)} can, whatever the name.",
+        ) from error
     except _UNREADABLE as error:
         raise BadRequestError(f"It cannot be read as a picture ({error}).") from error
     scale = side / min(rgb.size)
     if scale < 1:
         size = (max(round(rgb.width * scale), 1), max(round(rgb.height * scale), 1))
         rgb = rgb.resize(size, Image.Resampling.LANCZOS)
-    return np.asarray(rgb, np.uint8)
+        notes.append(f"Reduced from {width}×{height} pixels.")
+    return np.asarray(rgb, np.uint8), tuple(notes)
+
+
+def _notes(image: Image.Image) -> list[str]:
+    notes: list[str] = []
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        notes.append("Of its frames or pages the first is used.")
+    if image.getexif().get(_ORIENTATION, 1) != 1:
+        notes.append("Turned upright, as its camera says.")
+    if image.has_transparency_data:
+        notes.append("Its transparent parts are white.")
+    if image.mode == "CMYK":
+        notes.append("Its CMYK colours were converted.")
+    if image.mode.startswith("I") or image.mode == "F":
+        notes.append("Its values were scaled to 8 bits.")
+    return notes
 
 
 def _rgb(image: Image.Image) -> Image.Image:
