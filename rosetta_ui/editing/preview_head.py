@@ -88,9 +88,12 @@ class PreviewHead:
         spec = next(s for s in generator.layers if s.name == self.layer)
         with torch.no_grad(), tap(generator.net, [spec], stop=True) as maps:
             generator.synthesise_from(values, space, class_index=state.class_index, psi=state.psi)
-        found = maps[spec.name]
-        flat = _rows(found) @ self.weight
-        return flat.view(len(found), *found.shape[-2:], 3).permute(0, 3, 1, 2)
+        return self.colours(maps[spec.name])
+
+    def colours(self, maps: Tensor) -> Tensor:
+        """[n, channels, h, w] of the layer → [n, 3, h, w] in [-1, 1], differentiably."""
+        flat = _rows(maps) @ self.weight
+        return flat.view(len(maps), *maps.shape[-2:], 3).permute(0, 3, 1, 2)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """As numpy arrays for a cache."""

@@ -1,0 +1,198 @@
+"""An inversion as a problem for `optimise.descend`: loss terms over a batch of restarts.
+
+Knows a generator and what a target looks like to each term; knows no page, no file and no schedule.
+The forward pass goes as far as some term needs: to the last layer that holds a guiding unit, to the
+layer that the preview head reads, or to the full picture of a small generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from rosetta_ui.editing.edit import Coordinates
+from rosetta_ui.editing.preview_head import PreviewHead
+from rosetta_ui.inversions import Guidance
+from rosetta_ui.inverting.features import FeatureDistance, Features
+from rosetta_ui.inverting.neurons import Agreement
+from rosetta_ui.models.generator import Generator
+from rosetta_ui.probing.taps import tap
+from rosetta_ui.types import LayerSpec
+
+BAND = 3.0
+"""How far the mean square of z may lie from 1, in natural deviations: 0.3 % of natural z lie
+further out."""
+
+COARSE_SHARE = 0.5
+"""Share of the steps after which all rows of w+ move; a quarter of them moves from the start."""
+
+
+class PlainCoordinates(Coordinates):
+    """Latents as published: every entry moves freely."""
+
+    def origin(self) -> Tensor:
+        """Coordinates of the start."""
+        return self.start.clone()
+
+    def latents(self, at: Tensor) -> Tensor:
+        """Coordinates are the latents."""
+        return at
+
+
+@dataclass(frozen=True)
+class Target:
+    """What each term wants; made once, for every start and class.
+
+    Attributes:
+        image: [1, 3, S, S] in [-1, 1], at the size that pictures are compared in.
+        guidance: weights of the terms.
+        agreement: the neurons' term; None where it has no weight.
+        distance: the perceptual one, and the target's features; None where it has no weight.
+    """
+
+    image: Tensor
+    guidance: Guidance
+    agreement: Agreement | None = None
+    distance: tuple[FeatureDistance, Features] | None = None
+
+    def terms(self, images: Tensor | None, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Name → weighted loss [n].
+
+        Args:
+            images: [n, 3, S, S], or None where no term looks at pictures.
+            maps: layer → [n, channels, h, w] of the generator.
+        """
+        found: dict[str, Tensor] = {}
+        if self.agreement is not None:
+            found["neurons"] = -self.guidance.neurons * self.agreement(maps)
+        if images is not None and self.guidance.pixels:
+            error = (images - self.image).square().flatten(1).mean(1)
+            found["pixels"] = self.guidance.pixels * error
+        if images is not None and self.distance is not None:
+            distance, wanted = self.distance
+            apart = distance.distance(distance.features(images), wanted)
+            found["perceptual"] = self.guidance.perceptual * apart
+        return found
+
+
+@dataclass(frozen=True)
+class Drawer:
+    """Draws as much of a picture as the terms need.
+
+    Attributes:
+        generator: draws.
+        layers: whose maps are wanted.
+        pictures: whether pictures are wanted too.
+        head: makes them from an early layer; None draws them in full.
+        class_index: for class-conditional generators.
+        psi: truncation that applies to z.
+        check: called inside the forward pass; may raise `Cancelled`.
+    """
+
+    generator: Generator
+    layers: tuple[LayerSpec, ...]
+    pictures: bool
+    head: PreviewHead | None = None
+    class_index: int | None = None
+    psi: float = 1.0
+    check: Callable[[], None] = lambda: None
+
+    def draw(self, latents: Tensor, where: Coordinates) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Pictures [n, 3, S, S], or None, and the wanted layers' maps; differentiable."""
+        seen = list(self.layers)
+        if self.pictures and self.head is not None:
+            seen += [s for s in self.generator.layers if s.name == self.head.layer]
+        whole = self.pictures and self.head is None
+        images: Tensor | None = None
+        # A pass to the end is watched at every layer, so that Stop comes inside it.
+        watched = self.generator.layers if whole else _once(seen)
+        with tap(
+            self.generator.net, watched, stop=not whole, on_output=lambda _: self.check()
+        ) as maps:
+            images = self.generator.synthesise_from(
+                latents, where.space, class_index=self.class_index, psi=self.psi
+            )
+        if self.pictures and self.head is not None:
+            images = self.head.colours(maps[self.head.layer])
+        return images if self.pictures else None, dict(maps)
+
+
+class InversionProblem:
+    """Loss terms of an inversion, for `descend`.
+
+    Args:
+        target: what is wanted.
+        drawer: draws.
+        coordinates: what is optimised.
+        pull: weight of the pull to natural latents.
+        free_after: step from which every row of w+ moves; 0 moves all at once.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        drawer: Drawer,
+        coordinates: Coordinates,
+        *,
+        pull: float = 0.0,
+        free_after: int = 0,
+    ) -> None:
+        self.coordinates = coordinates
+        self._target = target
+        self._drawer = drawer
+        self._pull = pull
+        self._free_after = free_after
+
+    def __call__(self, at: Tensor, step: int) -> dict[str, Tensor]:
+        """Name → loss term [n] at some coordinates."""
+        if self.coordinates.space == "w+" and step < self._free_after:
+            at = _coarse_rows(at, step / self._free_after)
+        latents = self.coordinates.latents(at)
+        images, maps = self._drawer.draw(latents, self.coordinates)
+        terms = self._target.terms(images, maps)
+        if self._pull:
+            terms["pull"] = self._pull * unnatural(self.coordinates, at, latents)
+        return terms
+
+
+def unnatural(where: Coordinates, at: Tensor, latents: Tensor) -> Tensor:
+    """How far latents lie from natural ones: [n], about 1 for natural w, 0 for natural z.
+
+    z: squared distance of the mean square from 1. w: mean square in natural deviations. w+: that
+    of the rows' mean, and the rows' mean squared distance from it.
+    """
+    if where.space == "z":
+        return (latents.square().mean(1) - 1).square()
+    if where.prior is None:
+        return at.square().flatten(1).mean(1)
+    white = where.prior.whiten(latents)
+    if where.space == "w":
+        return white.square().mean(1)
+    middle = white.mean(1, keepdim=True)
+    return middle.square().mean((1, 2)) + (white - middle).square().mean((1, 2))
+
+
+def _coarse_rows(at: Tensor, done: float) -> Tensor:
+    """The same coordinates, of which only the first rows have a gradient."""
+    rows = at.shape[1]
+    free = max(round(rows * (0.25 + 0.75 * done)), 1)
+    return torch.cat([at[:, :free], at[:, free:].detach()], dim=1)
+
+
+def _once(layers: list[LayerSpec]) -> tuple[LayerSpec, ...]:
+    return tuple(dict.fromkeys(layers))
+
+
+def reduced(image: Tensor, side: int) -> Tensor:
+    """A square picture [1, 3, H, W] at another size; averaged when made smaller."""
+    if image.shape[-1] == side:
+        return image
+    if image.shape[-1] > side:
+        return functional.interpolate(
+            image, size=(side, side), mode="bilinear", align_corners=False, antialias=True
+        )
+    return functional.interpolate(image, size=(side, side), mode="bicubic", align_corners=False)
