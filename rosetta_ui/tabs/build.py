@@ -10,9 +10,10 @@ import gradio as gr
 
 from rosetta_ui.tabs import present
 from rosetta_ui.tabs.api import ApiEngine, api_endpoints
+from rosetta_ui.tabs.api_invert import invert_endpoint
 from rosetta_ui.tabs.edit import EditEngine, edit_tab
 from rosetta_ui.tabs.gallery import GalleryEngine, gallery_tab
-from rosetta_ui.tabs.invert import invert_tab
+from rosetta_ui.tabs.invert import InvertEngine, invert_tab
 from rosetta_ui.tabs.match import MatchEngine, match_tab
 from rosetta_ui.tabs.theme import TITLE
 from rosetta_ui.types import Readiness
@@ -20,7 +21,7 @@ from rosetta_ui.widgets.factory import Asked
 from rosetta_ui.widgets.header import header
 
 
-class PageEngine(GalleryEngine, MatchEngine, EditEngine, ApiEngine, Protocol):
+class PageEngine(GalleryEngine, MatchEngine, InvertEngine, EditEngine, ApiEngine, Protocol):
     """What the whole page asks of the engine."""
 
     def readiness(self) -> Readiness: ...
@@ -54,6 +55,7 @@ def build(engine: PageEngine, own_machine: bool = True) -> gr.Blocks:
             with gr.Tab("Edit", id="edit"):
                 edit_tab(engine)
             with gr.Tab("Invert", id="invert"):
-                invert_tab()
+                invert_tab(engine, page)
         api_endpoints(engine)
+        invert_endpoint(engine)
     return page

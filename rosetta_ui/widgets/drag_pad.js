@@ -1,6 +1,6 @@
 /* The picture and what a person does to it. Everything is drawn on a canvas above it, so frames that
    arrive meanwhile do not disturb a gesture. Positions are fractions of the pad, origin top left. */
-const { h, on, put, icon, explain } = window.rosetta;
+const { h, on, put, explain, before } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 const pad = part("pad");
 const canvas = part("overlay");
@@ -304,6 +304,7 @@ function say() {
 /* --- the picture --- */
 
 let base = "";
+const compare = before(part("compare"), part("before"), () => base);
 
 function show(picture, preview) {
   const image = part("picture");
@@ -323,16 +324,6 @@ on("edit-view", (view) => {
   compare();
 });
 on("edit-frame", (frame) => frame && show(frame.picture, frame.preview ? "Preview" : ""));
-
-function compare() {
-  const share = Number(part("compare").value);
-  part("before").hidden = !share || !base;
-  if (share && base) {
-    part("before").src = base;
-    part("before").style.clipPath = `inset(0 ${100 - share}% 0 0)`;
-  }
-}
-part("compare").addEventListener("input", compare);
 
 /* --- tools --- */
 

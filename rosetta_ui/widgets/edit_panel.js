@@ -22,7 +22,7 @@ async function load() {
     part("terms").replaceChildren(failure(error));
     return;
   }
-  const before = part("generator").value;
+  const before = get("edit-view")?.generator ?? part("generator").value;
   const ready = catalogue.generators.filter((m) => m.state === "ready");
   const rest = catalogue.generators.filter((m) => m.state !== "ready");
   part("generator").replaceChildren(
@@ -31,7 +31,7 @@ async function load() {
   if (ready.some((m) => m.name === before)) part("generator").value = before;
   else if (ready.some((m) => m.name === catalogue.usual)) part("generator").value = catalogue.usual;
   describe();
-  if (!element.dataset.filled && ready.length) open();
+  if (!element.dataset.filled && ready.length && !get("edit-adopt")) open();
   element.dataset.filled = ready.length ? "yes" : "";
 }
 
@@ -99,6 +99,13 @@ async function loadConcepts() {
   const found = await call(server.concepts, { result: part("result").value });
   part("concept").replaceChildren(...found.map((c) => h("option", { value: c.number }, `Concept ${c.number + 1} (${c.size})`)));
   changed();
+// What another tab or a recipe opened may be of another generator.
+on("edit-view", (view) => {
+  if (!view || view.generator === generator()?.name) return;
+  if (!catalogue.generators.some((m) => m.name === view.generator)) return;
+  part("generator").value = view.generator;
+  describe();
+});
 }
 
 const askUnits = latest((payload) => call(server.units, payload));

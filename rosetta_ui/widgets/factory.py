@@ -28,6 +28,7 @@ CLIENT = (
 )
 
 Asked = Mapping[str, Any]
+    *("before.js", "crop.js", "intake.js", "sketch.js", "curves.js"),
 Call = Callable[[Asked], Any]
 """Answers a question of the page: JSON values in, JSON values out; may raise `RosettaError`."""
 
@@ -92,7 +93,7 @@ def page_style() -> str:
     return (HERE / "client" / "base.css").read_text("utf-8")
 
 
-def picture_uri(picture: NDArray[np.uint8], side: int) -> str:
+def picture_uri(picture: NDArray[np.uint8], side: int, quality: int = 84) -> str:
     """A picture as a data address that an `img` shows.
 
     Args:
@@ -101,8 +102,9 @@ def picture_uri(picture: NDArray[np.uint8], side: int) -> str:
     """
     image = Image.fromarray(picture)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        quality: of WebP, to 100.
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=84, method=2)
+    image.save(buffer, "WEBP", quality=quality, method=2)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

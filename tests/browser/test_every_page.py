@@ -19,7 +19,7 @@ TABS = {
     "match": "#match-history .item",
     "gallery": "#large-view canvas[data-unit]",
     "edit": "#drag-pad img.picture:not([hidden])",
-    "invert": "#invert-coming h2",
+    "invert": "#invert-form [data-filled=yes] .choice",
 }
 
 
@@ -122,5 +122,11 @@ def test_no_file_of_ours_is_served(drawn_app: str, open_page: OpenPage) -> None:
         answer = page.request.get(f"{drawn_app}/gradio_api/file={path}")
         assert answer.status in (403, 404), path
     info = page.request.get(f"{drawn_app}/gradio_api/info").json()
-    assert sorted(info["named_endpoints"]) == ["/export", "/heatmaps", "/match", "/rosetta"]
+    assert sorted(info["named_endpoints"]) == [
+        "/export",
+        "/heatmaps",
+        "/invert",
+        "/match",
+        "/rosetta",
+    ]
     assert info["unnamed_endpoints"] == {}

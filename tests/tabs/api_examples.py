@@ -30,6 +30,12 @@ for unit, rows in seen["maps"].items():
 page = client.predict(result=step["result"], kind="html", api_name="/export")
 Path(page["name"]).write_bytes(base64.b64decode(page["data"]))
 
+# A picture of one's own, looked for in the generator's world; its frames come with the steps.
+picture = seen["picture"].partition(",")[2]  # or base64.b64encode(Path("me.jpg").read_bytes())
+for step in client.submit(picture=picture, steps=20, api_name="/invert"):
+    print(step["state"], step["step"], "of", step["steps"])
+print("inverted:", step["numbers"]["psnr"], "dB")
+
 # A match that is not wanted any more; what it had is kept and goes on next time.
 job = client.submit(n_images=5000, seed=1, api_name="/match")
 print(next(job)["state"], "cancelled:", job.cancel())

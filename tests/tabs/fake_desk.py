@@ -60,6 +60,19 @@ class FakeDesk:
         history = self._pages[page]
         return EditView(page, tuple(history.entries), history.at)
 
+    def start_picture(
+        self, generator: str, seed: int, class_index: int | None = None, psi: float | None = None
+    ) -> tuple[PictureState, NDArray[np.uint8]]:
+        latents = Latents("z", np.full((1, 4), seed, np.float32), class_index)
+        state = PictureState(generator, seed, 1.0, class_index, latents, latents)
+        return state, self._draw(seed, 256)
+
+    def open_latents(self, generator: str, latents: Latents, page: str = "") -> EditView:
+        state = PictureState(generator, -1, 1.0, latents.class_index, latents, latents)
+        page = page or f"page{len(self._pages)}"
+        self._pages[page] = History([EditEntry("Inverted picture", self._draw(1, 256), state)])
+        return self.view(page)
+
     def go(self, page: str, to: int) -> EditView:
         self._running.pop(page, None)
         self._pages[page].go(to)

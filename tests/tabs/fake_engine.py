@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 from fake_desk import FakeDesk
+from fake_inverting import FakeInverting
 from fake_plots import FakePlots
 from numpy.typing import NDArray
 
@@ -144,6 +145,7 @@ class FakeEngine(FakePlots):
                 replace(request, n_images=128, seed=7, score="pearson"),
                 1.76e9,
                 bytes=48_000_000,
+        self.inverting = FakeInverting()
             ),
         ]
 

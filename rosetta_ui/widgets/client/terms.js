@@ -33,6 +33,19 @@
     share: "Best buddies as a share of the smaller model's live units.",
   };
 
+    PSNR: "Mean squared difference of the pixels in decibels: 20 dB is a likeness, 30 dB is close, above 40 dB the eye sees no difference.",
+    SSIM: "Structural similarity of the two pictures in small windows: 1 is the same, 0 is nothing in common.",
+    "perceptual distance":
+      "Distance of the two pictures in the features of a backbone: 0 is the same. It sees what is shown rather than each pixel.",
+    realism:
+      "Share of the generator's own pictures that lie less far out than this one. Above 95 it is rarer than 19 of 20.",
+    agreement:
+      "Correlation of the generator's own map, while it draws, with this unit's map of the picture that was asked for: what was optimised.",
+    "seen again":
+      "Correlation of this unit's map of the generated picture with its map of the picture that was asked for.",
+    "latent space":
+      "Where the picture is looked for: z is what the generator samples; w is what its layers read; w+ has one w for each layer, which fits more and is less natural.",
+    pull: "How strongly the latent is held near natural ones. More is more natural and less like the picture that was asked for.",
   let bubble = null;
 
   function hide() {
