@@ -5,6 +5,7 @@ Positions and displacements are fractions of width (x, right) and height (y, dow
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -99,7 +100,40 @@ class Paste:
     y: float
 
 
-Edit = Shift | Zoom | Rotate | Mirror | Scale | Paste
+@dataclass(frozen=True)
+class Blend:
+    """Go from this picture towards the source picture, in latents; no map is asked for.
+
+    Attributes:
+        share: 0 is this picture, 1 the source.
+    """
+
+    share: float
+
+
+Edit = Shift | Zoom | Rotate | Mirror | Scale | Paste | Blend
+
+
+def part_of(edit: Edit, share: float) -> Edit:
+    """A share of an edit: 0 asks for nothing, 1 for all of it; a mirror or a copy has no parts."""
+    match edit:
+        case Shift(dx, dy):
+            return Shift(dx * share, dy * share)
+        case Zoom(factor, x, y):
+            return Zoom(factor**share, x, y)
+        case Rotate(degrees, x, y):
+            return Rotate(degrees * share, x, y)
+        case Scale(factor, region):
+            return Scale(1 + (factor - 1) * share, region)
+        case Blend(all_of_it):
+            return Blend(all_of_it * share)
+        case Mirror() | Paste():
+            return edit
+
+
+def has_parts(edits: Iterable[Edit]) -> bool:
+    """Whether some of the edits can be done in part."""
+    return any(not isinstance(edit, Mirror | Paste) for edit in edits)
 
 
 @dataclass(frozen=True)
@@ -113,6 +147,10 @@ class EditSettings:
         restarts: starts that run beside each other; the best is kept. The first is the picture.
         pull: weight of the mean squared step in natural deviations.
         patience: stop early after so many steps without improvement; 0 never does.
+        natural: the other starts are the best fitting of so many natural pictures; 0 takes places
+            around the picture.
+        stages: walk there in so many small steps, each with its own part of the target.
+        band: how far the mean square of z may lie from 1, in natural deviations; 0 keeps its norm.
     """
 
     space: Space
@@ -121,6 +159,22 @@ class EditSettings:
     restarts: int = 1
     pull: float = 0.0
     patience: int = 30
+    natural: int = 0
+    stages: int = 1
+    band: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One of several strengths of an edit that are tried beside each other.
+
+    Attributes:
+        share: of the edit.
+        pull: as in `EditSettings`.
+    """
+
+    share: float
+    pull: float
 
 
 @dataclass(frozen=True)
@@ -131,13 +185,18 @@ class EditStep:
         edits: applied to the maps in this order, then asked for together.
         units: whose maps are moved.
         settings: how hard it tried.
-        source: the picture that a `Paste` copies from; None is the picture itself.
+        source: the picture that a `Paste` copies from and a `Blend` goes to; None is the picture
+            itself.
+        ladder: strengths that were tried beside each other in one batch, or none.
+        rung: which of them this is.
     """
 
     edits: tuple[Edit, ...]
     units: tuple[Unit, ...]
     settings: EditSettings
     source: PictureState | None = None
+    ladder: tuple[Rung, ...] = ()
+    rung: int = 0
 
 
 @dataclass(frozen=True)
@@ -174,6 +233,7 @@ class EditFrame:
         picture: HWC uint8, or None where nothing new is drawn.
         preview: the picture is a small or approximate one.
         state: of the finished edit.
+        note: what is being done, where it is not the optimiser's steps.
     """
 
     step: int
@@ -182,6 +242,7 @@ class EditFrame:
     picture: NDArray[np.uint8] | None = None
     preview: bool = False
     state: PictureState | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,7 +252,8 @@ class EditNumbers:
     Attributes:
         fidelity_before, fidelity_after: `judge_cosine` to the original moved as asked, of the
             unedited and of the edited picture; NaN where an edit moves nothing (strength).
-        partner_corr: the same in the maps of held-out partners, NaN without a result.
+        partner_corr: the same in the maps of held-out partners: units of the judge that see what
+            the generator's units see; NaN where an edit moves nothing.
         realism_percentile: how far out among natural samples, 0 to 100; NaN without a yardstick.
         latent_percentile, picture_percentile: its two parts.
         judge: the backbone that was asked.
@@ -232,13 +294,14 @@ class Trying:
     """How hard to try, as far as a person says it; None takes what works for the generator.
 
     Attributes:
-        steps, restarts, pull, learning_rate: as in `EditSettings`.
+        steps, restarts, pull, learning_rate, stages: as in `EditSettings`.
     """
 
     steps: int | None = None
     restarts: int | None = None
     pull: float | None = None
     learning_rate: float | None = None
+    stages: int | None = None
 
 
 @dataclass(frozen=True)
@@ -249,13 +312,16 @@ class EditRequest:
         edits: applied in this order, then asked for together.
         choice: what is moved.
         trying: how hard; None takes what works for the generator.
-        source_seed: picture that a `Paste` copies from; None is the picture itself.
+        source_seed: picture that a `Paste` copies from or a `Blend` goes to; None is the picture
+            itself.
+        source: the same as a state, such as that of a recipe; it comes before `source_seed`.
     """
 
     edits: tuple[Edit, ...]
     choice: UnitChoice = field(default_factory=UnitChoice)
     trying: Trying | None = None
     source_seed: int | None = None
+    source: PictureState | None = None
 
 
 @dataclass(frozen=True)
@@ -275,6 +341,53 @@ class EditEntry:
     state: PictureState
     numbers: EditNumbers | None = None
     note: str = ""
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """One strength of an edit, with what came of it.
+
+    Attributes:
+        rung: its strength.
+        picture: HWC uint8.
+        state: latent and recipe.
+        numbers: its fidelity is to the whole edit that was asked for.
+    """
+
+    rung: Rung
+    picture: NDArray[np.uint8]
+    state: PictureState
+    numbers: EditNumbers
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Fidelity against realism: what an edit gives at several strengths.
+
+    Attributes:
+        label: of the whole edit.
+        points: weakest first.
+        natural: number of the strongest that stays natural, -1 where none does.
+    """
+
+    label: str
+    points: tuple[FrontierPoint, ...]
+    natural: int
+
+
+@dataclass(frozen=True)
+class Film:
+    """A moving picture as a file.
+
+    Attributes:
+        data: WebP or GIF.
+        kind: webp or gif.
+        frames: how many.
+    """
+
+    data: bytes
+    kind: str
+    frames: int
 
 
 @dataclass(frozen=True)
@@ -307,6 +420,7 @@ class EditProgress:
         picture: it, HWC uint8, or None.
         preview: it is small or approximate.
         message, hint: of a failure.
+        note: what is being done, where it is not the optimiser's steps.
     """
 
     ticket: int
@@ -321,3 +435,4 @@ class EditProgress:
     preview: bool = False
     message: str = ""
     hint: str = ""
+    note: str = ""

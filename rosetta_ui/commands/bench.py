@@ -45,8 +45,37 @@ def bench_edit(
     only: Annotated[
         str, typer.Option(help="Measure rows whose 'generator, edit, setting' has this in it.")
     ] = "",
+    grid: Annotated[
+        Path | None,
+        typer.Option(help="Instead draw every kind of edit there, to look at.", show_default=False),
+    ] = None,
+    yardsticks: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead write what is natural for the embedded generators there.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Judge edits of the embedded generators: fidelity, partners, realism, seconds."""
+    if yardsticks is not None:
+        from rosetta_ui.benchmark.edit_yardsticks import run as write
+
+        write(yardsticks, only)
+        return
+    if grid is not None:
+        from rosetta_ui.benchmark.edit_grids import run as draw
+
+        draw(grid, only)
+        return
     from rosetta_ui.benchmark.editing import run
 
     run(quick, json_file, only)
+
+
+@app.command("invert")
+def bench_invert(quick: Quick = False, json_file: JsonFile = None) -> None:
+    """Invert pictures whose latent is known, photographs and sketches: likeness, seconds."""
+    from rosetta_ui.benchmark.inverting import run
+
+    run(quick, json_file)

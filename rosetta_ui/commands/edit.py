@@ -9,18 +9,23 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rosetta_ui.edits import (
+    Blend,
     Edit,
     EditFrame,
     EditNumbers,
     EditRequest,
+    Film,
+    Frontier,
     Mirror,
     Paste,
+    PictureState,
     Region,
     Rotate,
     Scale,
@@ -29,7 +34,7 @@ from rosetta_ui.edits import (
     UnitChoice,
     Zoom,
 )
-from rosetta_ui.engine.editing_files import read_recipe, write_picture
+from rosetta_ui.engine.editing_files import read_recipe, read_source, write_file, write_picture
 from rosetta_ui.engine.engine import Engine
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.settings import Settings
@@ -55,7 +60,14 @@ def edit(
     rotate: Annotated[str, Text(help="Degrees clockwise, and about where: 10@0.5,0.5.")] = "",
     mirror: Annotated[bool, Text(help="Swap left and right.")] = False,
     paste: Annotated[
-        str, Text(help="SEED:x0,y0,x1,y1>x,y; an empty SEED copies from the picture itself.")
+        str,
+        Text(
+            help="FILE or SEED:x0,y0,x1,y1>x,y: copies a box of that picture (a kept recipe or its "
+            "PNG); nothing before the colon copies within the picture."
+        ),
+    ] = "",
+    blend: Annotated[
+        str, Text(help="FILE or SEED@share: go that share of the way to another picture.")
     ] = "",
     unit: Annotated[
         list[str] | None, Text(help="UNIT*factor[@x0,y0,x1,y1]: a neuron's strength; repeatable.")
@@ -66,6 +78,16 @@ def edit(
     steps: Annotated[int | None, Text(help="Of the optimiser.", show_default="measured")] = None,
     restarts: Annotated[int | None, Text(help="Starts side by side.", show_default="1")] = None,
     pull: Annotated[float | None, Text(help="Towards the start.", show_default="measured")] = None,
+    small_steps: Annotated[
+        int | None, Text(help="Walk there in so many parts.", show_default="1")
+    ] = None,
+    strengths: Annotated[
+        bool, Text(help="Try several strengths, keep the strongest that stays natural.")
+    ] = False,
+    film: Annotated[
+        Path | None,
+        Text(help="Also write a film from state to state: .webp or .gif.", show_default=False),
+    ] = None,
     recipe: Annotated[
         Path | None, Text(help="Replay this recipe instead.", show_default=False)
     ] = None,
@@ -83,23 +105,35 @@ def edit(
         if recipe is not None:
             state = read_recipe(recipe)
             last = _run(engine.editing.replay(state))
-            _write(engine, last, out)
+            _write(engine, last, out, ())
+            _film(engine, [replace(state, latents=state.start, steps=()), _state(last)], film)
             return
         moves = _moves(shift, zoom, rotate, mirror)
-        wanted = _requests(moves, paste, unit or [], units, Trying(steps, restarts, pull))
+        trying = Trying(steps, restarts, pull, stages=small_steps)
+        wanted = [
+            *_requests(moves, paste, unit or [], units, trying),
+            *([blend_of(blend)] if blend else []),
+        ]
         if not wanted:
             raise BadRequestError(
-                "No edit was asked for.", "Give --shift, --zoom, --rotate, --paste or --unit."
+                "No edit was asked for.",
+                "Give --shift, --zoom, --rotate, --mirror, --paste, --blend or --unit.",
             )
-        before, _ = engine.editing.start_picture(generator, seed, class_index)
+        state, _ = engine.editing.start_picture(generator, seed, class_index)
+        states = [state]
+        known: list[EditNumbers | None] = []
         for request in wanted:
-            last = _run(engine.editing.edit(before, request))
-            if last.state is None:
-                raise ValueError("the last frame has a state")
-            _write(engine, last, out)
-            if judge:
-                _tell(engine.editing.numbers(before, last.state))
-            before = last.state
+            if strengths and not any(isinstance(e, Blend) for e in request.edits):
+                last, numbers = _strongest(engine, states[-1], request)
+            else:
+                last = _run(engine.editing.edit(states[-1], request))
+                numbers = engine.editing.numbers(states[-1], _state(last)) if judge else None
+            states.append(_state(last))
+            known.append(numbers)
+            _write(engine, last, out, known)
+            if numbers is not None:
+                _tell(numbers)
+        _film(engine, states, film)
 
 
 def _run(frames: Any) -> EditFrame:
@@ -115,11 +149,58 @@ def _run(frames: Any) -> EditFrame:
     return last
 
 
-def _write(engine: Engine, frame: EditFrame, out: Path) -> None:
-    if frame.state is None or frame.picture is None:
-        raise ValueError("the last frame has a picture and its state")
-    write_picture(out, frame.picture, engine.editing.recipe(frame.state))
+def _state(frame: EditFrame) -> PictureState:
+    if frame.state is None:
+        raise ValueError("the last frame has a state")
+    return frame.state
+
+
+def _write(
+    engine: Engine, frame: EditFrame, out: Path, numbers: Sequence[EditNumbers | None]
+) -> None:
+    if frame.picture is None:
+        raise ValueError("the last frame has a picture")
+    write_picture(out, frame.picture, engine.editing.recipe(_state(frame), numbers))
     typer.echo(f"{out} and {out.with_suffix('.json')}")
+
+
+def _strongest(
+    engine: Engine, state: PictureState, request: EditRequest
+) -> tuple[EditFrame, EditNumbers]:
+    """The strongest of several strengths that stays natural; says what each gave."""
+    found: Frontier | None = None
+    for value in engine.editing.frontier(state, request):
+        found = value if isinstance(value, Frontier) else None
+    if found is None:
+        raise ValueError("the last value is the frontier")
+    for number, point in enumerate(found.points):
+        mark = "*" if number == found.natural else " "
+        typer.echo(
+            f"{mark} {100 * point.rung.share:3.0f} %, pull {point.rung.pull:g}: fidelity "
+            f"{point.numbers.fidelity_after:.3f}, realism percentile "
+            f"{point.numbers.realism_percentile:.1f}"
+        )
+    if found.natural < 0:
+        raise BadRequestError(
+            f"No strength of '{found.label}' stays natural.", "Ask for a smaller change."
+        )
+    point = found.points[found.natural]
+    return EditFrame(1, 1, 0.0, point.picture, state=point.state), point.numbers
+
+
+def _film(engine: Engine, states: Sequence[PictureState], path: Path | None) -> None:
+    if path is None:
+        return
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in ("webp", "gif"):
+        raise BadRequestError(f"'{path.name}' is no name of a film.", "End it in .webp or .gif.")
+    found: Film | None = None
+    for value in engine.editing.film(states, kind):
+        found = value if isinstance(value, Film) else None
+    if found is None:
+        raise ValueError("the last value is the film")
+    write_file(path, found.data)
+    typer.echo(f"{path}, {found.frames} pictures")
 
 
 def _tell(numbers: EditNumbers) -> None:
@@ -129,6 +210,8 @@ def _tell(numbers: EditNumbers) -> None:
             f"(cosine of {numbers.judge})"
         )
     far = numbers.realism_percentile > 95
+    if not math.isnan(numbers.partner_corr):
+        typer.echo(f"partner correlation {numbers.partner_corr:.3f} (held-out neurons)")
     typer.echo(
         f"realism percentile {numbers.realism_percentile:.1f} (latent "
         f"{numbers.latent_percentile:.1f}, picture {numbers.picture_percentile:.1f})"
@@ -156,11 +239,11 @@ def _requests(
     moves: Sequence[Edit], paste: str, strengths: Sequence[str], units: str, trying: Trying
 ) -> list[EditRequest]:
     """Edits in the order they are made: moves and copies together, then each neuron's strength."""
-    edits, source = list(moves), None
+    edits, source = list(moves), ""
     if paste:
         copied, source = paste_of(paste)
         edits.append(copied)
-    wanted = [EditRequest(tuple(edits), choice_of(units), trying, source)] if edits else []
+    wanted = [_from(source, tuple(edits), choice_of(units), trying)] if edits else []
     for text in strengths:
         changed, scaled = strength_of(text)
         wanted.append(EditRequest((scaled,), UnitChoice("units", units=(changed,)), trying))
@@ -181,20 +264,42 @@ def choice_of(text: str) -> UnitChoice:
     return UnitChoice("units", units=tuple(Unit.parse(part) for part in text.split(",")))
 
 
-def paste_of(text: str) -> tuple[Paste, int | None]:
-    """Read `--paste SEED:x0,y0,x1,y1>x,y`.
+def paste_of(text: str) -> tuple[Paste, str]:
+    """Read `--paste SOURCE:x0,y0,x1,y1>x,y`: the copy and its source, a seed, a file or nothing.
 
     Raises:
         BadRequestError: it is not of that form.
     """
-    seed, colon, rest = text.partition(":")
+    source, colon, rest = text.rpartition(":")
     box, arrow, place = rest.partition(">")
-    if not colon or not arrow or not (seed == "" or seed.isdigit()):
+    if not colon or not arrow:
         raise BadRequestError(f"--paste is '{text}'.", "Write SEED:0.2,0.2,0.6,0.6>0.3,0.2")
     x0, y0, x1, y1 = numbers_of(box, 4, "--paste", "7:0.2,0.2,0.6,0.6>0.3,0.2")
     corners = 4 if place.count(",") == 3 else 2  # a whole box is as good as its first corner
     x, y = numbers_of(place, corners, "--paste", "7:0.2,0.2,0.6,0.6>0.3,0.2")[:2]
-    return Paste(Region.box(x0, y0, x1, y1), x, y), int(seed) if seed else None
+    return Paste(Region.box(x0, y0, x1, y1), x, y), source
+
+
+def blend_of(text: str) -> EditRequest:
+    """Read `--blend SOURCE@share`.
+
+    Raises:
+        BadRequestError: it is not of that form.
+    """
+    source, at, share = text.rpartition("@")
+    if not at or not source:
+        raise BadRequestError(f"--blend is '{text}'.", "Write SEED@0.5")
+    (value,) = numbers_of(share, 1, "--blend", "7@0.5")
+    return _from(source, (Blend(value),), UnitChoice(), None)
+
+
+def _from(
+    source: str, edits: tuple[Edit, ...], choice: UnitChoice, trying: Trying | None
+) -> EditRequest:
+    """A request whose other picture is a seed, a file or the picture itself."""
+    if source.isdigit() or not source:
+        return EditRequest(edits, choice, trying, int(source) if source else None)
+    return EditRequest(edits, choice, trying, source=read_source(Path(source)))
 
 
 def strength_of(text: str) -> tuple[Unit, Scale]:

@@ -34,8 +34,8 @@ class Target:
 
     Attributes:
         maps: [n, units, H, W], standardised.
-        mask: [H, W], weights of the cells. Those whose source lies outside the frame do not count,
-            so that the generator is free to draw what comes in there.
+        mask: [H, W] or [n, 1, H, W], weights of the cells. Those whose source lies outside the
+            frame do not count, so that the generator is free to draw what comes in there.
         strength: compare values rather than shapes: correlation cannot see a map's strength.
     """
 
@@ -47,8 +47,17 @@ class Target:
         """[n, units]: −correlation, or the squared difference in deviations."""
         got, wanted = maps * self.mask, self.maps * self.mask
         if self.strength:
-            return (got - wanted).square().sum((-2, -1)) / self.mask.sum().clamp_min(1)
+            weight = self.mask.sum((-2, -1)).clamp_min(1)
+            return (got - wanted).square().sum((-2, -1)) / weight
         return -correlation(got, wanted)
+
+    @classmethod
+    def side_by_side(cls, each: Sequence[Target]) -> Target:
+        """Targets of one picture each as those of a batch."""
+        if len(each) == 1:
+            return each[0]
+        masks = torch.stack([target.mask for target in each])[:, None]
+        return cls(torch.cat([target.maps for target in each]), masks, each[0].strength)
 
 
 def targets_of(
@@ -167,7 +176,7 @@ class EditProblem:
         chosen: the units whose maps are asked for.
         targets: layer → target, from `targets_of`.
         coordinates: what is optimised.
-        pull: weight of the mean squared step in natural deviations.
+        pull: weight of the mean squared step in natural deviations, or [n] of them.
         check: called after every tapped layer; raises `Cancelled` to stop.
     """
 
@@ -178,7 +187,7 @@ class EditProblem:
         targets: Mapping[str, Target],
         coordinates: Coordinates,
         *,
-        pull: float = 0.0,
+        pull: float | Tensor = 0.0,
         check: Callable[[LayerSpec], None] | None = None,
     ) -> None:
         self._generator = generator
@@ -186,6 +195,7 @@ class EditProblem:
         self._targets = targets
         self.coordinates = coordinates
         self._pull = pull
+        self._pulls = bool(torch.as_tensor(pull).any())
         self._check = check
 
     def __call__(self, at: Tensor, step: int) -> dict[str, Tensor]:
@@ -194,7 +204,7 @@ class EditProblem:
         maps = self.maps(self.coordinates.latents(at))
         each = torch.cat([self._targets[n].loss(m) for n, m in maps.items()], dim=1)
         terms = {"maps": each.mean(1)}
-        if self._pull:
+        if self._pulls:
             terms["pull"] = self._pull * self.coordinates.step_size(at)
         return terms
 

@@ -10,13 +10,15 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, get_args
 
 import numpy as np
 
 from rosetta_ui.edits import (
+    Blend,
     Edit,
+    EditNumbers,
     EditRequest,
     EditSettings,
     EditStep,
@@ -25,6 +27,7 @@ from rosetta_ui.edits import (
     PictureState,
     Region,
     Rotate,
+    Rung,
     Scale,
     Shift,
     Trying,
@@ -36,6 +39,8 @@ from rosetta_ui.types import Latents, Space, Unit
 
 SCHEMA = 1
 MOST_STEPS = 1000
+MOST_RUNGS = 16
+MOST_NATURAL = 8192
 MOST_VALUES = 1 << 20
 """Entries that a latent in a foreign recipe may have; the largest known w+ has 12 thousand."""
 
@@ -46,6 +51,7 @@ _KINDS: dict[str, type[Edit]] = {
     "mirror": Mirror,
     "scale": Scale,
     "paste": Paste,
+    "blend": Blend,
 }
 
 
@@ -81,7 +87,7 @@ def edit_of(data: object) -> Edit:
 
 
 def request_of(data: object) -> EditRequest:
-    """Read what a page asks for: edits, choice of units, settings, source_seed.
+    """Read what a page asks for: edits, choice of units, settings, source_seed, source_recipe.
 
     Raises:
         BadRequestError: a part is missing or malformed.
@@ -89,11 +95,13 @@ def request_of(data: object) -> EditRequest:
     if not isinstance(data, Mapping) or not isinstance(data.get("edits"), list):
         raise _wrong("the request", "a list of edits")
     seed, settings = data.get("source_seed"), data.get("settings")
+    source = data.get("source_recipe")
     return EditRequest(
         tuple(edit_of(edit) for edit in data["edits"][:16]),
         choice_of(data.get("choice") or {}),
         trying_of(settings) if isinstance(settings, Mapping) else None,
         None if seed is None else _whole(seed),
+        None if source is None else recipe_state(source),
     )
 
 
@@ -121,12 +129,9 @@ def choice_of(data: object) -> UnitChoice:
 
 def trying_of(data: Mapping[Any, Any]) -> Trying:
     """Read how hard to try; what is missing is left to the generator's own."""
-    steps, restarts, pull = data.get("steps"), data.get("restarts"), data.get("pull")
-    return Trying(
-        None if steps is None else _whole(steps),
-        None if restarts is None else _whole(restarts),
-        None if pull is None else _number(pull),
-    )
+    whole = {k: _whole(data[k]) for k in ("steps", "restarts", "stages") if data.get(k) is not None}
+    pull = data.get("pull")
+    return Trying(**whole, pull=None if pull is None else _number(pull))
 
 
 def region_of(data: object) -> Region:
@@ -153,9 +158,41 @@ def units_json(units: Sequence[Unit]) -> dict[str, list[int]]:
     return grouped
 
 
-def recipe_json(state: PictureState) -> dict[str, Any]:
-    """A picture and its history as JSON values; `recipe_state` reads them back."""
-    return {"schema": SCHEMA, "kind": "rosetta-edit", **_state_json(state)}
+def recipe_json(state: PictureState, numbers: Sequence[EditNumbers | None] = ()) -> dict[str, Any]:
+    """A picture and its history as JSON values; `recipe_state` reads them back.
+
+    Args:
+        state: the picture.
+        numbers: of its edits, oldest first, as far as they are known; `recipe_numbers` reads them.
+    """
+    found = [None if each is None else _numbers_json(each) for each in numbers]
+    return {"schema": SCHEMA, "kind": "rosetta-edit", **_state_json(state), "numbers": found}
+
+
+def recipe_numbers(data: Mapping[str, Any]) -> EditNumbers | None:
+    """The numbers of a recipe's last edit, where it has them.
+
+    Raises:
+        BadRequestError: they are damaged.
+    """
+    kept, steps = data.get("numbers"), data.get("steps")
+    if not isinstance(kept, list) or not isinstance(steps, list) or len(kept) != len(steps):
+        return None
+    if not kept or not isinstance(kept[-1], Mapping):
+        return None
+    names = [f.name for f in fields(EditNumbers) if f.name != "judge"]
+    values = {
+        name: math.nan if kept[-1].get(name) is None else _number(kept[-1][name]) for name in names
+    }
+    return EditNumbers(**values, judge=str(kept[-1].get("judge", ""))[:80])
+
+
+def _numbers_json(numbers: EditNumbers) -> dict[str, Any]:
+    """JSON has no NaN: what is not known is null."""
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in asdict(numbers).items()
+    }
 
 
 def recipe_state(data: object) -> PictureState:
@@ -187,6 +224,8 @@ def _state_json(state: PictureState) -> dict[str, Any]:
                 "units": units_json(step.units),
                 "settings": asdict(step.settings),
                 "source": None if step.source is None else _state_json(step.source),
+                "ladder": [[rung.share, rung.pull] for rung in step.ladder],
+                "rung": step.rung,
             }
             for step in state.steps
         ],
@@ -216,6 +255,9 @@ def _step_of(data: object, generator: str, depth: int) -> EditStep:
     if not isinstance(data, Mapping):
         raise _wrong("a step", "an object")
     edits, units, source = data.get("edits"), data.get("units"), data.get("source")
+    ladder, rung = _ladder_of(data.get("ladder") or []), _whole(data.get("rung", 0))
+    if ladder and not 0 <= rung < len(ladder):
+        raise _wrong("the rung", f"a number from 0 to {len(ladder) - 1}")
     if not isinstance(edits, list) or not isinstance(units, Mapping):
         raise _wrong("a step", "edits and units")
     return EditStep(
@@ -227,7 +269,20 @@ def _step_of(data: object, generator: str, depth: int) -> EditStep:
         ),
         settings_of(data.get("settings")),
         _state_of(source, depth + 1) if isinstance(source, Mapping) else None,
+        ladder,
+        rung,
     )
+
+
+def _ladder_of(data: object) -> tuple[Rung, ...]:
+    if not isinstance(data, list) or len(data) > MOST_RUNGS:
+        raise _wrong("the ladder", f"a list of up to {MOST_RUNGS} strengths")
+    rungs: list[Rung] = []
+    for each in data:
+        if not isinstance(each, list) or len(each) != 2:
+            raise _wrong("a rung of the ladder", "a share and a pull")
+        rungs.append(Rung(_number(each[0]), _number(each[1])))
+    return tuple(rungs)
 
 
 def settings_of(data: object) -> EditSettings:
@@ -240,8 +295,10 @@ def settings_of(data: object) -> EditSettings:
         raise _wrong("the settings", f"a space out of {', '.join(get_args(Space))}")
     steps, restarts = _whole(data.get("steps")), _whole(data.get("restarts", 1))
     rate, pull = _number(data.get("learning_rate")), _number(data.get("pull", 0))
-    patience = _whole(data.get("patience", 30))
-    return checked_settings(EditSettings(data["space"], steps, rate, restarts, pull, patience))
+    more: dict[str, Any] = {k: _whole(data[k]) for k in ("natural", "stages") if k in data}
+    more["patience"] = _whole(data.get("patience", 30))
+    more["band"] = _number(data.get("band", 0))
+    return checked_settings(EditSettings(data["space"], steps, rate, restarts, pull, **more))
 
 
 def checked_settings(settings: EditSettings) -> EditSettings:
@@ -256,6 +313,12 @@ def checked_settings(settings: EditSettings) -> EditSettings:
         raise BadRequestError(
             f"{steps} steps, {restarts} restarts, rate {rate:g} and pull {pull:g} do not work.",
             "Give 1 to 5000 steps, 1 to 16 restarts, a rate up to 10 and a pull up to 1000.",
+        )
+    natural, stages, band = settings.natural, settings.stages, settings.band
+    if not (0 <= natural <= MOST_NATURAL and 1 <= stages <= 100 and 0 <= band <= 10):
+        raise BadRequestError(
+            f"{natural} natural starts, {stages} small steps and a band of {band:g} do not work.",
+            f"Give 0 to {MOST_NATURAL} natural starts, 1 to 100 small steps, a band up to 10.",
         )
     return settings
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from collections.abc import Generator as Generator_
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rosetta_ui.editing.edit import Coordinates, EditProblem, chosen_maps, targets_of
-from rosetta_ui.editing.optimise import Descent, Schedule, descend
+from rosetta_ui.editing.blending import blended
+from rosetta_ui.editing.course import Course
+from rosetta_ui.editing.edit import Coordinates
+from rosetta_ui.editing.optimise import Descent, descend
 from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.editing.setup import EditSetup
-from rosetta_ui.edits import EditFrame, EditStep, Paste, PictureState
+from rosetta_ui.edits import Blend, EditFrame, EditStep, PictureState
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.types import Latents, Space
@@ -88,32 +91,90 @@ def edit(
         BadRequestError: an impossible edit, no unit, or a space that the generator lacks.
         OptimisationDivergedError: the loss is not finite.
     """
-    problem, origin = _problem(bench, state, step, check)
-    settings = step.settings
-    schedule = Schedule(settings.steps, settings.learning_rate, patience=settings.patience)
-    last: Descent | None = None
-    next_frame = 0.0
-    for last in descend(problem, origin, schedule):
-        check()
-        frame = EditFrame(last.step, last.steps, float(last.best_total.min()))
-        begun = time.monotonic()
-        if begun >= next_frame and last.step > 1:
-            latents = problem.coordinates.latents(last.best)[_best(last)]
-            frame = replace(frame, picture=_frame(bench, state, latents, settings.space))
-            frame = replace(frame, preview=True)
-            took = time.monotonic() - begun
-            next_frame = time.monotonic() + max(FRAME_SECONDS, FRAME_SHARE * took)
-        yield frame
-    if last is None:
-        raise BadRequestError("An edit needs at least one step.", "Give 1 to 5000 steps.")
-    values = problem.coordinates.latents(last.best)[_best(last)].detach()
-    latents = Latents(
-        settings.space, values.cpu().numpy().astype(np.float32), state.class_index, state.psi
-    )
+    if any(isinstance(each, Blend) for each in step.edits):
+        yield _blend(bench, state, step)
+        return
+    last, where = yield from _descended(bench, state, step, check)
+    latents = _latents(last, where, state, _best(last, step))
     after = replace(state, latents=latents, steps=(*state.steps, step))
     check()
     picture = drawn(bench.generator, latents)
     yield EditFrame(last.step, last.steps, float(last.best_total.min()), picture, False, after)
+
+
+def ladder(
+    bench: EditBench, state: PictureState, step: EditStep, check: Check = lambda: None
+) -> Generator_[EditFrame, None, tuple[PictureState, ...]]:
+    """Do an edit at every strength of its ladder in one batch.
+
+    Args:
+        bench: the generator and what is known of it.
+        state: where all of them begin.
+        step: what is asked, with a ladder; its rung is the one that the frames show.
+        check: called inside every forward pass; may raise `Cancelled`.
+
+    Yields:
+        Frames without a state.
+
+    Returns:
+        The states, one a rung; each replays by itself to the same latent.
+    """
+    last, where = yield from _descended(bench, state, step, check)
+    return tuple(
+        replace(
+            state,
+            latents=_latents(last, where, state, rung),
+            steps=(*state.steps, replace(step, rung=rung)),
+        )
+        for rung in range(len(step.ladder))
+    )
+
+
+def _descended(
+    bench: EditBench, state: PictureState, step: EditStep, check: Check
+) -> Generator_[EditFrame, None, tuple[Descent, Coordinates]]:
+    """Descend through every stage; frames as it goes."""
+    course = Course(bench.generator, bench.setup, state, step, check)
+    at, done, last = course.origin(), 0, None
+    next_frame = 0.0
+    for stage in range(course.stages):
+        problem, schedule = course.problem(stage), course.schedule(stage)
+        for last in descend(problem, at, schedule):
+            check()
+            number = done + last.step
+            best = _best(last, step)
+            frame = EditFrame(number, step.settings.steps, float(last.best_total[best]))
+            begun = time.monotonic()
+            if begun >= next_frame and number > 1:
+                values = course.where.latents(last.best)[best : best + 1]
+                shown = _frame(bench, state, values, step.settings.space)
+                frame = replace(frame, picture=shown, preview=True)
+                took = time.monotonic() - begun
+                next_frame = time.monotonic() + max(FRAME_SECONDS, FRAME_SHARE * took)
+            yield frame
+        at, done = at if last is None else last.best, done + schedule.steps
+    if last is None:
+        raise BadRequestError("An edit needs at least one step.", "Give 1 to 5000 steps.")
+    return replace(last, step=done, steps=step.settings.steps), course.where
+
+
+def _latents(descent: Descent, where: Coordinates, state: PictureState, which: int) -> Latents:
+    values = where.latents(descent.best)[which : which + 1].detach()
+    return Latents(
+        where.space, values.cpu().numpy().astype(np.float32), state.class_index, state.psi
+    )
+
+
+def _blend(bench: EditBench, state: PictureState, step: EditStep) -> EditFrame:
+    if len(step.edits) != 1 or step.source is None:
+        raise BadRequestError(
+            "A blend goes alone, from this picture to another.", "Choose the other picture."
+        )
+    (edit,) = step.edits
+    share = edit.share if isinstance(edit, Blend) else 0.0
+    latents = blended(bench.generator, state, step.source, share)
+    after = replace(state, latents=latents, steps=(*state.steps, step))
+    return EditFrame(1, 1, 0.0, drawn(bench.generator, latents), False, after)
 
 
 def replay(
@@ -128,75 +189,8 @@ def replay(
                 at = frame.state
 
 
-def _best(descent: Descent) -> slice:
-    best = int(descent.best_total.argmin())
-    return slice(best, best + 1)
-
-
-def _problem(
-    bench: EditBench, state: PictureState, step: EditStep, check: Check
-) -> tuple[EditProblem, Tensor]:
-    generator, setup, settings = bench.generator, bench.setup, step.settings
-    if settings.space not in generator.card.spaces:
-        raise BadRequestError(
-            f"'{generator.card.name}' has no {settings.space} space.",
-            f"It has {', '.join(generator.card.spaces)}.",
-        )
-    chosen = setup.choose(generator, step.units)
-    start = in_space(generator, state.latents, settings.space)
-    where = Coordinates(settings.space, start, setup.prior, state.class_index, state.psi)
-    with torch.no_grad():
-        maps = chosen_maps(generator, chosen, where, check=lambda _spec: check())
-        source = maps
-        if step.source is not None and any(isinstance(e, Paste) for e in step.edits):
-            other = step.source
-            there = Coordinates(
-                other.latents.space,
-                torch.from_numpy(other.latents.values).to(generator.device),
-                setup.prior,
-                other.class_index,
-                other.psi,
-            )
-            source = chosen_maps(generator, chosen, there, check=lambda _spec: check())
-        lowest = {name: setup.lowest[name][index] for name, index in chosen.channels.items()}
-        targets = targets_of(maps, step.edits, lowest=lowest, source=source)
-    many = replace(where, start=start.expand(settings.restarts, *start.shape[1:]).contiguous())
-    problem = EditProblem(
-        generator, chosen, targets, many, pull=settings.pull, check=lambda _spec: check()
-    )
-    return problem, _starts(many, settings.restarts)
-
-
-def _starts(where: Coordinates, restarts: int) -> Tensor:
-    """The picture itself, then as many places around it; the same every time."""
-    origin = where.origin()
-    if restarts == 1:
-        return origin
-    stream = torch.Generator().manual_seed(0)
-    noise = torch.randn(origin.shape, generator=stream).to(origin)
-    noise[0] = 0
-    return origin + (noise if where.space == "z" else 0.3 * noise)
-
-
-def in_space(generator: Generator, latents: Latents, space: Space) -> Tensor:
-    """Latents [1, ...] in another space of the same generator.
-
-    Raises:
-        BadRequestError: there is no way back, as from w to z.
-    """
-    values = torch.from_numpy(np.ascontiguousarray(latents.values)).to(generator.device)
-    if latents.space == space:
-        return values
-    if latents.space == "z":
-        with torch.no_grad():
-            w = generator.to_w(values, class_index=latents.class_index, psi=latents.psi)
-            return (w if space == "w+" else w[:, 0]).clone()
-    if (latents.space, space) == ("w", "w+"):
-        return values[:, None].expand(-1, generator.n_ws, -1).clone()
-    raise BadRequestError(
-        f"This picture's latent is in {latents.space}, from which there is no way to {space}.",
-        f"Edit it in {latents.space}.",
-    )
+def _best(descent: Descent, step: EditStep) -> int:
+    return step.rung if step.ladder else int(descent.best_total.argmin())
 
 
 def _frame(

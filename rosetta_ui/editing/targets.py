@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rosetta_ui.edits import Edit, Mirror, Paste, Region, Rotate, Scale, Shift, Zoom
+from rosetta_ui.edits import Blend, Edit, Mirror, Paste, Region, Rotate, Scale, Shift, Zoom
 from rosetta_ui.errors import BadRequestError
 
 Affine = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -56,8 +56,8 @@ def affine_of(edit: Edit) -> Affine:
         case Paste(region, x, y):
             left, top, _, _ = region.bounds
             return (1.0, 0.0, left - x), (0.0, 1.0, top - y)
-        case Scale():
-            raise BadRequestError("A change of strength moves nothing.", "Give a shift or a zoom.")
+        case Scale() | Blend():
+            raise BadRequestError("This change moves nothing.", "Give a shift or a zoom.")
 
 
 def warp(maps: Tensor, affine: Affine) -> Tensor:

@@ -5,15 +5,22 @@ Imports no torch: what needs it goes through `dispatch`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rosetta_ui.editing.recipe import checked_settings, recipe_json, recipe_state, request_of
+from rosetta_ui.editing.recipe import (
+    checked_settings,
+    recipe_json,
+    recipe_numbers,
+    recipe_state,
+    request_of,
+)
 from rosetta_ui.edits import (
+    Blend,
     EditEntry,
     EditFrame,
     EditNumbers,
@@ -21,6 +28,8 @@ from rosetta_ui.edits import (
     EditRequest,
     EditStep,
     EditView,
+    Film,
+    Frontier,
     Paste,
     PictureState,
     Trying,
@@ -108,6 +117,45 @@ class Editing:
         self._ready(state.generator)
         yield from self._hold({"what": "replay", "state": state}, cancel)
 
+    def frontier(
+        self, state: PictureState, request: EditRequest, cancel: Cancel | None = None
+    ) -> Iterator[EditFrame | Frontier]:
+        """Make an edit at several strengths beside each other; the last value is the frontier.
+
+        Raises:
+            BadRequestError: as for `edit`; or a blend, which needs no optimiser.
+        """
+        step = self._ladder(self.step(state, request))
+        values = {"state": state, "step": step, "label": label_of(replace(step, ladder=()))}
+        yield from self._hold(values, cancel, "edit-frontier")
+
+    def film(
+        self, states: Sequence[PictureState], kind: str = "webp", cancel: Cancel | None = None
+    ) -> Iterator[EditFrame | Film]:
+        """Draw a film from state to state; the last value is the film.
+
+        Args:
+            states: two or more of one generator.
+            kind: webp or gif.
+            cancel: set it to stop.
+
+        Raises:
+            BadRequestError: fewer than two states, of two generators, or another kind of file.
+        """
+        self._ready(states[0].generator)
+        yield from self._hold({"states": tuple(states), "kind": kind}, cancel, "edit-film")
+
+    def _ladder(self, step: EditStep) -> EditStep:
+        from rosetta_ui.engine.editing_frontier import rungs
+
+        if any(isinstance(edit, Blend) for edit in step.edits):
+            raise BadRequestError(
+                "A blend of two pictures is natural at every share.", "Move its slider."
+            )
+        many = rungs(step)
+        settings = replace(step.settings, restarts=1)
+        return replace(step, settings=settings, ladder=many, rung=len(many) - 1)
+
     def numbers(self, before: PictureState, after: PictureState) -> EditNumbers:
         """The two numbers of the last edit between two states.
 
@@ -134,15 +182,28 @@ class Editing:
         units = self.units(state, request.choice)
         card = self._bench.registry.card(state.generator, "generator")
         source = None
-        if request.source_seed is not None and any(isinstance(e, Paste) for e in request.edits):
-            source, _ = self.start_picture(
-                state.generator, request.source_seed, state.class_index, state.psi
-            )
+        if any(isinstance(e, Paste | Blend) for e in request.edits):
+            source = self._source(state, request)
         settings = usual_settings(card, request.edits)
         if state.latents.space != "z":
             settings = replace(settings, space=state.latents.space)
         given = {k: v for k, v in asdict(request.trying or Trying()).items() if v is not None}
         return EditStep(request.edits, units, checked_settings(replace(settings, **given)), source)
+
+    def _source(self, state: PictureState, request: EditRequest) -> PictureState | None:
+        if request.source is not None:
+            if request.source.generator != state.generator:
+                raise BadRequestError(
+                    f"The other picture is of '{request.source.generator}', this one of "
+                    f"'{state.generator}', and their neurons have nothing in common.",
+                    "Choose a picture of the same generator.",
+                )
+            return request.source
+        if request.source_seed is None:
+            return None
+        return self.start_picture(
+            state.generator, request.source_seed, state.class_index, state.psi
+        )[0]
 
     def units(self, state: PictureState, choice: UnitChoice) -> tuple[Unit, ...]:
         """The units that a choice means.
@@ -230,6 +291,57 @@ class Editing:
 
         return self.desk.start(page, label_of(step), work, before)
 
+    def ask_frontier(self, page: str, request: EditRequest) -> int:
+        """Try a page's edit at several strengths; `page_frontier` has them when it is done.
+
+        Returns:
+            The ticket, as `progress` shows it.
+
+        Raises:
+            BadRequestError: as for `ask`.
+        """
+        before = self.desk.current(page)
+        step = self._ladder(self.step(before, request))
+        label = label_of(replace(step, ladder=()))
+
+        def work(job: str) -> Iterator[EditFrame | Frontier]:
+            values = {"state": before, "step": step, "label": label, "job": job}
+            yield from dispatch("edit-frontier", self._token, values)
+
+        return self.desk.start(page, label, work, None)
+
+    def page_frontier(self, page: str) -> Frontier | None:
+        """The strengths that a page tried last."""
+        return self.desk.frontier(page)
+
+    def take(self, page: str, point: int) -> EditView:
+        """Make one of a page's tried strengths its picture."""
+        return self.desk.take(page, point)
+
+    def ask_film(self, page: str, kind: str) -> int:
+        """Draw a film of a page's history, up to where it stands; `page_film` has it when done.
+
+        Returns:
+            The ticket, as `progress` shows it.
+
+        Raises:
+            BadRequestError: there is one picture only.
+        """
+        view = self.desk.view(page)
+        states = [entry.state for entry in view.entries[: view.at + 1]]
+        if len(states) < 2:
+            raise BadRequestError("There is one picture only.", "Make an edit first.")
+
+        def work(job: str) -> Iterator[EditFrame | Film]:
+            values = {"states": states, "kind": kind, "job": job}
+            yield from dispatch("edit-film", self._token, values)
+
+        return self.desk.start(page, "Film", work, None)
+
+    def page_film(self, page: str) -> Film | None:
+        """The film that a page drew last."""
+        return self.desk.film(page)
+
     def load(self, page: str, recipe: Mapping[str, Any]) -> EditView:
         """Open a recipe in a page: its start, and its end as it was.
 
@@ -246,12 +358,23 @@ class Editing:
         label = label_of(state.steps[-1])
         if len(state.steps) > 1:
             label = f"{len(state.steps)} edits, last: {label}"
-        return self.desk.add(view.page, EditEntry(label, picture, state))
+        numbers = recipe_numbers(recipe)
+        return self.desk.add(view.page, EditEntry(label, picture, state, numbers))
 
-    def recipe(self, state: PictureState) -> dict[str, Any]:
-        """A state as JSON values."""
+    def recipe(
+        self, state: PictureState, numbers: Sequence[EditNumbers | None] = ()
+    ) -> dict[str, Any]:
+        """A state as JSON values, with the numbers of its edits as far as they are known."""
         card = self._bench.registry.card(state.generator, "generator")
-        return {**recipe_json(state), "weights": self._bench.weights.digest(card)}
+        return {**recipe_json(state, numbers), "weights": self._bench.weights.digest(card)}
+
+    def page_recipe(self, page: str) -> dict[str, Any]:
+        """The recipe of a page's picture, with the numbers of its edits."""
+        view = self.desk.view(page)
+        state = view.entries[view.at].state
+        known = {len(e.state.steps): e.numbers for e in view.entries[: view.at + 1]}
+        numbers = [known.get(i) for i in range(1, len(state.steps) + 1)]
+        return self.recipe(state, numbers)
 
     def progress(self, page: str) -> EditProgress:
         """A snapshot of a page's newest edit."""
@@ -309,7 +432,9 @@ class Editing:
                 status.detail, status.command and f"Run: {status.command}"
             )
 
-    def _hold(self, values: Mapping[str, Any], cancel: Cancel | None = None) -> Iterator[Any]:
+    def _hold(
+        self, values: Mapping[str, Any], cancel: Cancel | None = None, task: str = "edit"
+    ) -> Iterator[Any]:
         """Do a task while the device is held."""
         handle = JobHandle(f"edit-{id(values)}", "edit", "steps")
         if cancel is not None:
@@ -318,6 +443,6 @@ class Editing:
         self._bench.handles[job] = handle
         try:
             with self._bench.lock.hold():
-                yield from dispatch("edit", self._token, {**values, "job": job})
+                yield from dispatch(task, self._token, {**values, "job": job})
         finally:
             self._bench.handles.pop(job, None)

@@ -12,12 +12,15 @@ from dataclasses import dataclass, field, replace
 
 from rosetta_ui.editing.history import History
 from rosetta_ui.edits import (
+    Blend,
     EditEntry,
     EditFrame,
     EditNumbers,
     EditProgress,
     EditStep,
     EditView,
+    Film,
+    Frontier,
     Mirror,
     Paste,
     PictureState,
@@ -25,6 +28,8 @@ from rosetta_ui.edits import (
     Scale,
     Shift,
     Zoom,
+    has_parts,
+    part_of,
 )
 from rosetta_ui.engine.desk import Desk, Page, Task
 from rosetta_ui.engine.workbench import Workbench
@@ -37,13 +42,20 @@ class EditPage(Page[EditProgress]):
 
     Attributes:
         history: its pictures; never empty once the page is entered.
+        frontier: of the edit that was last tried at several strengths.
+        tried: the picture that it begins from.
+        film: that was last drawn.
     """
 
     history: History[EditEntry] = field(default_factory=lambda: History[EditEntry]([]))
+    frontier: Frontier | None = None
+    tried: PictureState | None = None
+    film: Film | None = None
 
 
-Work = Callable[[str], Iterator[EditFrame]]
-"""Job's id → frames, the last with a state; runs while the device is held."""
+Work = Callable[[str], Iterator[EditFrame | Frontier | Film]]
+"""Job's id → frames, the last with a state, or followed by a frontier or a film; runs while the
+device is held."""
 
 
 class EditDesk(Desk[EditPage, EditProgress]):
@@ -70,6 +82,7 @@ class EditDesk(Desk[EditPage, EditProgress]):
         with known.lock:
             self._cancel(known)
             known.history = History([first])
+            known.frontier = known.tried = known.film = None
         self._prepare(known, first.state)
         return self.view(known.name)
 
@@ -97,6 +110,39 @@ class EditDesk(Desk[EditPage, EditProgress]):
         with found.lock:
             self._cancel(found)
             found.history.add(entry)
+        return self.view(page)
+
+    def frontier(self, page: str) -> Frontier | None:
+        """The frontier that a page last asked for, or None."""
+        return self._page(page).frontier
+
+    def film(self, page: str) -> Film | None:
+        """The film that a page last asked for, or None."""
+        return self._page(page).film
+
+    def take(self, page: str, point: int) -> EditView:
+        """Put one point of a page's frontier after the picture that it begins from.
+
+        Raises:
+            BadRequestError: there is no such point, or its first picture is forgotten.
+        """
+        found = self._page(page)
+        with found.lock:
+            points = found.frontier.points if found.frontier else ()
+            if not 0 <= point < len(points):
+                raise BadRequestError("There is no such strength.", "Try several strengths first.")
+            chosen = points[point]
+            states = [entry.state for entry in found.history.entries]
+            base = next((i for i, state in enumerate(states) if state is found.tried), -1)
+            if base < 0:
+                raise BadRequestError(
+                    "The picture that these strengths are of is no longer in the history.",
+                    "Try several strengths of this one.",
+                )
+            label = label_of(chosen.state.steps[-1])
+            self._cancel(found)
+            found.history.go(base)
+            found.history.add(EditEntry(label, chosen.picture, chosen.state, chosen.numbers))
         return self.view(page)
 
     def current(self, page: str) -> PictureState:
@@ -142,15 +188,19 @@ class EditDesk(Desk[EditPage, EditProgress]):
         before: PictureState | None,
     ) -> None:
         entry: EditEntry | None = None
+        made: Frontier | Film | None = None
 
-        def note(frame: EditFrame) -> None:
-            nonlocal entry
+        def note(frame: EditFrame | Frontier | Film) -> None:
+            nonlocal entry, made
             task.handle.cancel.check()
+            if not isinstance(frame, EditFrame):
+                made = frame
+                return
             self._note(page, task, frame)
             if frame.state is not None and frame.picture is not None:
                 entry = EditEntry(label, frame.picture, frame.state)
 
-        self._work(page, task, work, note, lambda: self._finish(page, task, entry))
+        self._work(page, task, work, note, lambda: self._finish(page, task, entry or made))
         if entry is not None and before is not None:
             self._judge(page, entry, before)
 
@@ -161,15 +211,25 @@ class EditDesk(Desk[EditPage, EditProgress]):
         now = EditProgress(
             task.ticket, "running", frame.step, frame.steps, frame.loss, left, 0, was.frame
         )
-        now = replace(now, picture=was.picture, preview=was.preview)
+        now = replace(now, picture=was.picture, preview=was.preview, note=frame.note)
         if frame.picture is not None:
             now = replace(now, frame=was.frame + 1, picture=frame.picture, preview=frame.preview)
         self._say(page, task, now)
 
-    def _finish(self, page: EditPage, task: Task[EditProgress], entry: EditEntry | None) -> None:
+    def _finish(
+        self,
+        page: EditPage,
+        task: Task[EditProgress],
+        made: EditEntry | Frontier | Film | None,
+    ) -> None:
         with page.lock:
-            if page.task is task and not task.handle.cancel.is_set() and entry is not None:
-                page.history.add(entry)
+            if page.task is task and not task.handle.cancel.is_set() and made is not None:
+                if isinstance(made, EditEntry):
+                    page.history.add(made)
+                elif isinstance(made, Film):
+                    page.film = made
+                else:
+                    page.frontier, page.tried = made, page.history.current.state
                 task.progress = replace(task.progress, state="done")
             else:
                 task.progress = replace(task.progress, state="stopped")
@@ -212,8 +272,10 @@ class EditDesk(Desk[EditPage, EditProgress]):
 
 def label_of(step: EditStep) -> str:
     """What an edit did, in a few words."""
+    rung = step.ladder[step.rung] if step.ladder else None
     words: list[str] = []
-    for edit in step.edits:
+    for whole in step.edits:
+        edit = part_of(whole, rung.share) if rung else whole
         match edit:
             case Shift(dx, dy):
                 words.append(f"Shift {100 * dx:+.0f}, {100 * dy:+.0f} %")
@@ -227,4 +289,7 @@ def label_of(step: EditStep) -> str:
                 words.append(f"Strength ×{factor:.1f}")
             case Paste():
                 words.append("Paste")
-    return ", ".join(words)
+            case Blend(share):
+                words.append(f"Blend {100 * share:.0f} %")
+    text = ", ".join(words)
+    return text if rung is None or has_parts(step.edits) else f"{text}, pull {rung.pull:g}"

@@ -49,3 +49,35 @@ def read_recipe(path: Path) -> PictureState:
         raise BadRequestError(f"'{path}' cannot be read ({error.strerror or error}).") from error
     except ValueError as error:
         raise BadRequestError(f"'{path}' is no recipe: it is not JSON.") from error
+
+
+def read_source(path: Path) -> PictureState:
+    """Read the picture that an edit copies from or goes to: a recipe, or a PNG with one beside it.
+
+    Raises:
+        BadRequestError: it is a photo without a recipe, or nothing that can be read.
+    """
+    if path.suffix.lower() == ".json":
+        return read_recipe(path)
+    beside = path.with_suffix(".json")
+    if beside.is_file():
+        return read_recipe(beside)
+    if not path.is_file():
+        raise BadRequestError(f"There is no file '{path}'.", "Give a seed, a recipe or its PNG.")
+    raise BadRequestError(
+        f"'{path.name}' is a photo, and a photo has no neurons of the generator to copy.",
+        "Invert it first, and give the recipe that comes of it.",
+    )
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that a person asked for.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise StoreError(f"'{path}' cannot be written ({error.strerror or error}).") from error

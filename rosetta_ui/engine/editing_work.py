@@ -1,15 +1,13 @@
 """The parts of editing that need the device; called through `dispatch`, or while it is held.
 
-What an edit stands on (statistics, prior, preview head, natural features) is kept in the cache:
-every later edit and every replay then uses the same numbers.
+What an edit stands on (statistics, prior, preview head) is kept in the cache: every later edit and
+every replay then uses the same numbers.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Generator as Generator_
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,6 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from rosetta_ui.editing.edit import Coordinates, chosen_maps
-from rosetta_ui.editing.judge import judge_cosine, patch_features
-from rosetta_ui.editing.latents import Prior
-from rosetta_ui.editing.naturalness import Realism
 from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.editing.session import (
     EditBench,
@@ -30,22 +25,14 @@ from rosetta_ui.editing.session import (
     start_state,
 )
 from rosetta_ui.editing.setup import EditSetup, editable
-from rosetta_ui.editing.targets import Affine, affine_of
-from rosetta_ui.editing.yardstick import natural_features, realism
-from rosetta_ui.edits import EditFrame, EditNumbers, EditStep, Paste, PictureState, Scale
+from rosetta_ui.edits import EditFrame, PictureState
 from rosetta_ui.engine.requests import model_key
 from rosetta_ui.engine.workbench import Workbench
-from rosetta_ui.errors import BadRequestError, StoreError
+from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.probing.memory import out_of_memory
-from rosetta_ui.settings import PROJECT
-from rosetta_ui.store.files import map_npy
 from rosetta_ui.store.keys import digest
 from rosetta_ui.types import Unit
-
-JUDGE = "dinov2-s"
-BUNDLED_YARDSTICKS = PROJECT / "assets" / "yardsticks"
-"""Natural features of the embedded generators: 640 pictures of the slow one take ten minutes."""
 
 GIVE_WAY_SECONDS = 0.25
 """An edit gives way this often: a match that holds the device between any two of its steps would
@@ -72,13 +59,14 @@ def run(bench: Workbench, values: Mapping[str, Any]) -> Iterator[Any]:
 def edit_bench(bench: Workbench, state: PictureState, check: Callable[[], None]) -> EditBench:
     """What edits of a state's generator, ψ and class stand on, from the cache or made now."""
     generator = bench.models.generator(state.generator)
-    setup = _setup(bench, generator, state, check)
+    setup = edit_setup(bench, generator, state, check)
     return EditBench(generator, setup, _head(bench, generator, state, check))
 
 
-def _key(
+def edit_key(
     bench: Workbench, generator: Generator, state: PictureState, kind: str, **more: Any
 ) -> str:
+    """The key of what edits of a generator at a ψ and a class stand on."""
     inputs = {
         "model": model_key(generator.card, bench.weights),
         "psi": state.psi,
@@ -88,10 +76,11 @@ def _key(
     return digest(kind, inputs)
 
 
-def _setup(
+def edit_setup(
     bench: Workbench, generator: Generator, state: PictureState, check: Callable[[], None]
 ) -> EditSetup:
-    key = _key(bench, generator, state, "edit-setup")
+    """Statistics for a state's ψ and class, from the cache or made now."""
+    key = edit_key(bench, generator, state, "edit-setup")
     arrays = bench.store.get(key)
     if arrays is None:
         setup = EditSetup.fit(generator, state.psi, state.class_index, check)
@@ -106,7 +95,7 @@ def _head(
     spec = PreviewHead.wanted(generator)
     if spec is None:
         return None
-    key = _key(bench, generator, state, "preview-head", layer=spec.name)
+    key = edit_key(bench, generator, state, "preview-head", layer=spec.name)
     arrays = bench.store.get(key)
     if arrays is None:
         head = PreviewHead.fit(generator, state.psi, state.class_index, check)
@@ -117,7 +106,8 @@ def _head(
     return PreviewHead.from_arrays(spec.name, arrays, generator.device)
 
 
-def _check(bench: Workbench, values: Mapping[str, Any]) -> Callable[[], None]:
+def cancel_check(bench: Workbench, values: Mapping[str, Any]) -> Callable[[], None]:
+    """A function for inside a job: ends it when asked, and gives way to others now and then."""
     handle = bench.handle(str(values.get("job", "")))
     given = time.monotonic()
 
@@ -148,27 +138,27 @@ def _draw(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditFrame]:
 
 
 def _edit(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditFrame]:
-    check, state = _check(bench, values), values["state"]
+    check, state = cancel_check(bench, values), values["state"]
     with out_of_memory(bench.models.device, "an edit"):
         yield from edit(edit_bench(bench, state, check), state, values["step"], check)
 
 
 def _replay(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditFrame]:
-    check, state = _check(bench, values), values["state"]
+    check, state = cancel_check(bench, values), values["state"]
     check_fits(bench.models.generator(state.generator), state)
     with out_of_memory(bench.models.device, "an edit"):
         yield from replay(edit_bench(bench, state, check), state, check)
 
 
 def _prepare(bench: Workbench, values: Mapping[str, Any]) -> Iterator[Any]:
-    edit_bench(bench, values["state"], _check(bench, values))
+    edit_bench(bench, values["state"], cancel_check(bench, values))
     yield from ()
 
 
 def _active(bench: Workbench, values: Mapping[str, Any]) -> Iterator[tuple[Unit, ...]]:
     """The units whose standardised map stands highest at a place above its own mean."""
     state: PictureState = values["state"]
-    found = edit_bench(bench, state, _check(bench, values))
+    found = edit_bench(bench, state, cancel_check(bench, values))
     layers = editable(found.generator.layers)
     units = [spec.unit(c) for spec in layers for c in range(spec.channels)]
     chosen = found.setup.choose(found.generator, units)
@@ -192,7 +182,7 @@ def _maps(bench: Workbench, values: Mapping[str, Any]) -> Iterator[NDArray[np.ui
     """Some units' maps of a picture: uint8 [units, 16, 16], ±3 deviations from their means."""
     state: PictureState = values["state"]
     units: tuple[Unit, ...] = values["units"]
-    found = edit_bench(bench, state, _check(bench, values))
+    found = edit_bench(bench, state, cancel_check(bench, values))
     chosen = found.setup.choose(found.generator, units)
     start = torch.from_numpy(state.latents.values).to(found.generator.device)
     where = Coordinates(state.latents.space, start, None, state.class_index, state.psi)
@@ -238,100 +228,3 @@ def check_fits(generator: Generator, state: PictureState) -> None:
                 f"'{state.generator}'.",
                 "Choose a recipe of this generator.",
             )
-
-
-# Numbers
-
-
-def run_numbers(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditNumbers | int]:
-    """The task `edit-numbers` of `dispatch`: judges one edit.
-
-    Args:
-        bench: has the models; the caller holds the device's lock.
-        values: `before` and `after` (states, the second one edit further), `job`.
-
-    Yields:
-        Numbers as far as they are known, first without realism, then with it; between the two, how
-        many natural pictures have been looked at, so that the device can be given to others.
-    """
-    before, after = values["before"], values["after"]
-    check = _check(bench, values)
-    generator, judge = bench.models.generator(after.generator), bench.models.backbone(JUDGE)
-    with torch.inference_mode():
-        old, new = (generator.synthesise(state.latents) for state in (before, after))
-        check()
-        first, second = patch_features(judge, old), patch_features(judge, new)
-        affine = geometry(after.steps[-1])
-        was = now = float("nan")
-        if affine is not None:
-            was = float(judge_cosine(first, first, affine)[0])
-            now = float(judge_cosine(first, second, affine)[0])
-    nan = float("nan")
-    yield EditNumbers(was, now, nan, nan, nan, nan, JUDGE)
-    yardstick = yield from realism_of(bench, generator, after, check)
-    with torch.inference_mode():
-        latents = torch.from_numpy(after.latents.values).to(generator.device)
-        features = second.mean((-2, -1))
-        percentile = float(yardstick.percentile(latents, features)[0])
-        latent, picture = (100 * float(part[0]) for part in yardstick.parts(latents, features))
-    yield EditNumbers(was, now, nan, percentile, latent, picture, JUDGE)
-
-
-def geometry(step: EditStep) -> Affine | None:
-    """How an edit moves the picture, or None where it moves nothing as a whole.
-
-    Several moves of one edit are judged together by their product.
-    """
-    if any(isinstance(each, Scale | Paste) for each in step.edits):
-        return None
-    total = np.eye(3)
-    for each in step.edits:
-        total = total @ np.array([*affine_of(each), (0.0, 0.0, 1.0)])
-    (a, b, c), (d, e, f) = total[:2].tolist()
-    return (a, b, c), (d, e, f)
-
-
-def realism_of(
-    bench: Workbench, generator: Generator, state: PictureState, check: Callable[[], None]
-) -> Generator_[int, None, Realism]:
-    """The yardstick for a state's generator, ψ, class and space.
-
-    Yields:
-        How many natural pictures are done, where they must be looked at first.
-    """
-    features = yield from _features(bench, generator, state)
-    setup = _setup(bench, generator, state, check)
-    space = state.latents.space
-    prior = setup.prior
-    if space == "z" and generator.n_ws:
-        prior = Prior.standard(generator.card.latent_size).to(generator.device)
-    return realism(generator, prior, features, space, state.psi, state.class_index)
-
-
-def _features(
-    bench: Workbench, generator: Generator, state: PictureState
-) -> Generator_[int, None, NDArray[np.float32]]:
-    judge = bench.models.backbone(JUDGE)
-    key = _key(
-        bench, generator, state, "natural-features", judge=model_key(judge.card, bench.weights)
-    )
-    kept = bench.store.get(key)
-    if kept is not None:
-        return np.asarray(kept[""], np.float32)
-    bundled = bundled_features(key)
-    if bundled is not None:
-        return bundled
-    made = yield from natural_features(generator, judge, state.psi, state.class_index)
-    bench.store.put(key, {"": made}, "natural-features")
-    return made
-
-
-def bundled_features(key: str) -> NDArray[np.float32] | None:
-    """Natural features that come with the project, or None."""
-    path: Path = BUNDLED_YARDSTICKS / f"{key}.npy"
-    if not path.is_file():
-        return None
-    try:
-        return np.asarray(map_npy(path), np.float32)
-    except StoreError:
-        return None

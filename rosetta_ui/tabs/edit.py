@@ -7,6 +7,7 @@ It reads what the page asks, calls the engine and presents the answer.
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 
 from rosetta_ui.edits import (
     EditEntry,
+    EditNumbers,
     EditProgress,
     EditRequest,
     EditView,
-    PictureState,
+    Film,
+    Frontier,
     UnitChoice,
 )
 from rosetta_ui.errors import BadRequestError
@@ -28,6 +31,7 @@ from rosetta_ui.tabs import present
 from rosetta_ui.types import ModelStatus, ResultInfo, Role, RosettaNeuron, Selection, Unit
 from rosetta_ui.widgets.drag_pad import drag_pad
 from rosetta_ui.widgets.edit_panel import edit_panel
+from rosetta_ui.widgets.edit_strengths import edit_strengths
 from rosetta_ui.widgets.edit_work import edit_work
 from rosetta_ui.widgets.factory import Asked, Call, packed, picture_uri, png_uri
 
@@ -50,7 +54,12 @@ class PictureDesk(Protocol):
     def stop(self, page: str) -> None: ...
     def close(self, page: str) -> None: ...
     def load(self, page: str, recipe: Mapping[str, Any]) -> EditView: ...
-    def recipe(self, state: PictureState) -> dict[str, Any]: ...
+    def page_recipe(self, page: str) -> dict[str, Any]: ...
+    def ask_frontier(self, page: str, request: EditRequest) -> int: ...
+    def page_frontier(self, page: str) -> Frontier | None: ...
+    def take(self, page: str, point: int) -> EditView: ...
+    def ask_film(self, page: str, kind: str) -> int: ...
+    def page_film(self, page: str) -> Film | None: ...
     def read_request(self, data: object) -> EditRequest: ...
     def unit_maps(
         self, page: str, choice: UnitChoice, most: int
@@ -132,10 +141,54 @@ class Editor:
             "frame": now.frame,
             "preview": now.preview,
             "picture": _uri(now.picture) if fresh and now.picture is not None else None,
+            "note": now.note,
             "message": now.message,
             "hint": now.hint,
             "view": view_json(self._engine.editing.view(page)) if now.state == "done" else None,
         }
+
+    def strengths(self, asked: Asked) -> present.Json:
+        """Try an edit at several strengths."""
+        request = self._engine.editing.read_request(asked.get("request"))
+        ticket = self._engine.editing.ask_frontier(present.text_of(asked, "page"), request)
+        return {"ticket": ticket}
+
+    def frontier(self, asked: Asked) -> present.Json:
+        """The strengths that the page tried last."""
+        found = self._engine.editing.page_frontier(present.text_of(asked, "page"))
+        if found is None:
+            return {"points": []}
+        return {
+            "label": found.label,
+            "natural": found.natural,
+            "points": [
+                {
+                    "share": point.rung.share,
+                    "pull": point.rung.pull,
+                    "thumb": picture_uri(point.picture, 192),
+                    "numbers": _numbers(point.numbers),
+                }
+                for point in found.points
+            ],
+        }
+
+    def take(self, asked: Asked) -> present.Json:
+        """Make one of the tried strengths the page's picture."""
+        point = present.whole_of(asked, "point", -1)
+        return view_json(self._engine.editing.take(present.text_of(asked, "page"), point))
+
+    def film(self, asked: Asked) -> present.Json:
+        """Draw a film of the page's history."""
+        kind = present.text_of(asked, "kind")
+        return {"ticket": self._engine.editing.ask_film(present.text_of(asked, "page"), kind)}
+
+    def film_file(self, asked: Asked) -> present.Json:
+        """The film that the page drew last."""
+        found = self._engine.editing.page_film(present.text_of(asked, "page"))
+        if found is None:
+            raise BadRequestError("There is no film yet.", "Ask for one.")
+        data = base64.b64encode(found.data).decode("ascii")
+        return {"film": f"data:image/{found.kind};base64,{data}", "kind": found.kind}
 
     def stop(self, asked: Asked) -> present.Json:
         """End the page's edit."""
@@ -149,7 +202,7 @@ class Editor:
 
     def recipe(self, asked: Asked) -> present.Json:
         """The recipe of the page's picture."""
-        return self._engine.editing.recipe(self._current(asked).state)
+        return self._engine.editing.page_recipe(present.text_of(asked, "page"))
 
     def png(self, asked: Asked) -> present.Json:
         """The page's picture in full, without loss."""
@@ -192,15 +245,14 @@ def view_json(view: EditView) -> present.Json:
                 "label": entry.label,
                 "thumb": picture_uri(entry.picture, 128),
                 "note": entry.note,
-                "numbers": _numbers(entry),
+                "numbers": _numbers(entry.numbers),
             }
             for entry in view.entries
         ],
     }
 
 
-def _numbers(entry: EditEntry) -> present.Json | None:
-    found = entry.numbers
+def _numbers(found: EditNumbers | None) -> present.Json | None:
     if found is None:
         return None
     return {
@@ -225,6 +277,11 @@ def edit_tab(engine: EditEngine) -> None:
         "open": editor.open,
         "view": editor.view,
         "ask": editor.ask,
+        "strengths": editor.strengths,
+        "frontier": editor.frontier,
+        "take": editor.take,
+        "film": editor.film,
+        "film_file": editor.film_file,
         "progress": editor.progress,
         "stop": editor.stop,
         "go": editor.go,
@@ -238,5 +295,6 @@ def edit_tab(engine: EditEngine) -> None:
         with gr.Column(elem_id="edit-picture-column", min_width=0):
             drag_pad()
             edit_work(calls)
+            edit_strengths()
         with gr.Column(elem_id="edit-panel-column", min_width=0):
             edit_panel(editor.catalogue, editor.concepts, editor.units)

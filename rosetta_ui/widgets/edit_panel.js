@@ -6,6 +6,7 @@ explainTerms(element);
 
 let catalogue = { generators: [], results: [] };
 let region = null;
+let kept = null; // {recipe, label} of another picture
 let listed = []; // units shown with a box each
 
 const generator = () => catalogue.generators.find((m) => m.name === part("generator").value);
@@ -63,7 +64,7 @@ function choice() {
 }
 
 function settings() {
-  const given = { steps: numeric("steps"), restarts: numeric("restarts"), pull: numeric("pull") };
+  const given = Object.fromEntries(["steps", "restarts", "pull", "stages"].map((id) => [id, numeric(id)]));
   return Object.values(given).some((v) => v !== null) ? given : null;
 }
 
@@ -72,7 +73,14 @@ function changed() {
   part("result-row").hidden = kind !== "matched" && kind !== "concept";
   part("concept-field").hidden = kind !== "concept";
   part("strength-said").textContent = `×${Number(part("strength").value).toFixed(1)}`;
-  put("edit-form", { choice: choice(), settings: settings(), source_seed: numeric("source") });
+  const from = sourceKind();
+  part("blend").disabled = from === "none" || (from === "seed" && numeric("source") === null);
+  part("blend-said").textContent = `${part("blend").value} %`;
+  put("edit-form", {
+    choice: choice(), settings: settings(),
+    source_seed: from === "seed" ? numeric("source") : null,
+    source_recipe: from === "kept" ? kept?.recipe ?? null : null,
+  });
 }
 
 function open(seed = null) {
@@ -91,6 +99,13 @@ part("generator").addEventListener("change", () => {
 });
 form.addEventListener("input", changed);
 part("result").addEventListener("change", loadConcepts);
+// What another tab or a recipe opened may be of another generator.
+on("edit-view", (view) => {
+  if (!view || view.generator === generator()?.name) return;
+  if (!catalogue.generators.some((m) => m.name === view.generator)) return;
+  part("generator").value = view.generator;
+  describe();
+});
 
 /* --- neurons --- */
 
@@ -99,13 +114,6 @@ async function loadConcepts() {
   const found = await call(server.concepts, { result: part("result").value });
   part("concept").replaceChildren(...found.map((c) => h("option", { value: c.number }, `Concept ${c.number + 1} (${c.size})`)));
   changed();
-// What another tab or a recipe opened may be of another generator.
-on("edit-view", (view) => {
-  if (!view || view.generator === generator()?.name) return;
-  if (!catalogue.generators.some((m) => m.name === view.generator)) return;
-  part("generator").value = view.generator;
-  describe();
-});
 }
 
 const askUnits = latest((payload) => call(server.units, payload));
@@ -152,6 +160,50 @@ on("edit-point", (point) => {
   if (!point || !["active", "units"].includes(chosen())) return;
   listUnits("active", point);
 });
+
+/* --- another picture --- */
+
+const sourceKind = () => form.querySelector("[name=edit-source]:checked").value;
+
+function choose(kind) {
+  const box = form.querySelector(`[name=edit-source][value=${kind}]`);
+  box.disabled = false;
+  box.checked = true;
+  changed();
+}
+
+function keep(recipe, label) {
+  kept = { recipe, label };
+  part("kept-name").textContent = label;
+  part("kept-said").textContent = `A picture of ${recipe.generator}`;
+  part("source-wrong").hidden = true;
+  choose("kept");
+}
+
+function refuse(text) {
+  part("source-wrong").textContent = text;
+  part("source-wrong").hidden = false;
+}
+
+on("edit-source", (found) => found && keep(found.recipe, found.label));
+part("source").addEventListener("input", () => choose(numeric("source") === null ? "none" : "seed"));
+part("source-file").addEventListener("change", async () => {
+  const [file] = part("source-file").files;
+  part("source-file").value = "";
+  if (!file) return;
+  if (file.type.startsWith("image/")) {
+    refuse("A photo has no neurons of this generator to copy: open it in the Invert tab, press Open in Edit there, then Use as source.");
+    return;
+  }
+  try {
+    const recipe = file.size > 20e6 ? null : JSON.parse(await file.text());
+    if (recipe?.kind !== "rosetta-edit") throw new SyntaxError("another kind of file");
+    keep(recipe, file.name);
+  } catch {
+    refuse("This file is no recipe: choose one that was downloaded here.");
+  }
+});
+part("blend").addEventListener("change", () => put("edit-ask", { edits: [{ kind: "blend", share: Number(part("blend").value) / 100 }], place: { x: 0.5, y: 0.5 } }));
 
 /* --- strength --- */
 

@@ -11,7 +11,8 @@ const SETTLE_BUSY = 900; // ms: likewise while an edit runs, whose work would be
 
 let page = "";
 let view = null;
-let running = 0; // ticket of the edit that is followed
+let running = 0; // ticket of the task that is followed
+let last = null; // the newest request, and where in the history it began
 let seen = 0;
 let timer = 0;
 let asked = { calls: 0, last: 0, waiting: null, timer: 0 };
@@ -26,7 +27,9 @@ function take(next) {
   part("undo").disabled = next.at === 0;
   part("redo").disabled = next.at >= next.entries.length - 1;
   part("reset").disabled = next.at === 0;
-  part("png").disabled = part("recipe").disabled = false;
+  part("png").disabled = part("recipe").disabled = part("source").disabled = false;
+  part("webp").disabled = part("gif").disabled = next.at === 0;
+  part("strengths").disabled = !last;
   part("strip").replaceChildren(...next.entries.map((entry, i) =>
     h("button.state", { type: "button", "aria-pressed": String(i === next.at), "aria-label": `State ${i}: ${entry.label}`, onclick: () => go(i) },
       h("img", { src: entry.thumb, alt: "" }), h("small", {}, entry.label))));
@@ -53,12 +56,19 @@ function numbers(entry) {
     parts.push(figure("Did what it says", format.r(found.after), `${format.r(found.before)} before`,
       `Cosine between the features of ${found.judge} on this picture and on the one before, moved as asked. 1 is perfect. That model took no part in the edit.`));
   }
+  if (found.partner !== null) {
+    parts.push(figure("Its partners moved", format.r(found.partner), "64 held-out neurons",
+      `Correlation of the maps of the neurons of ${found.judge} that see what this generator's neurons see, with their maps before, moved as asked. 1 is perfect.`));
+  }
   if (found.realism !== null) {
     const far = found.realism > 95;
-    parts.push(figure("Still natural", `${found.realism.toFixed(0)} %`, `latent ${found.latent.toFixed(0)}, picture ${found.picture.toFixed(0)}`,
+    parts.push(figure("Further out than", `${found.realism.toFixed(0)} %`, `of natural pictures: latent ${found.latent.toFixed(0)}, picture ${found.picture.toFixed(0)}`,
       "Share of the generator's own pictures that lie less far out than this one. Above 95 the picture is rarer than 19 of 20.", far));
     verdict.classList.toggle("warn", far);
-    verdict.textContent = far ? "Further out than 95 % of this generator's own pictures: undo, make a smaller change, or raise the pull." : "";
+    verdict.replaceChildren(...(far ? [
+      "Further out than 95 % of this generator's own pictures: undo, make a smaller change, or raise the pull. ",
+      last ? h("button.r-button.small", { type: "button", onclick: strengths }, "Find the strongest that stays natural") : null,
+    ].filter(Boolean) : []));
   } else verdict.textContent = entry.note;
   box.replaceChildren(...parts);
 }
@@ -77,6 +87,8 @@ on("edit-open", async (wanted) => {
   say("Drawing.");
   busy(true);
   try {
+    last = null;
+    put("edit-frontier", null);
     take(await call(server.open, { ...wanted, page }));
     say("");
   } catch (error) {
@@ -91,6 +103,17 @@ on("edit-adopt", async (found) => {
   try {
     take(await call(server.view, { page: found.page }));
     say("");
+  } catch (error) {
+    complain(error);
+  }
+});
+
+/* A strength out of those that were tried. */
+on("edit-take", async (point) => {
+  if (point === null || !page) return;
+  try {
+    take(await call(server.take, { page, point }));
+    say("Taken. Undo goes back.");
   } catch (error) {
     complain(error);
   }
@@ -113,15 +136,22 @@ async function send() {
   asked.calls += 1;
   element.dataset.calls = String(asked.calls);
   const form = get("edit-form") ?? { choice: { kind: "usual" } };
-  const request = { edits: gesture.edits, choice: { ...form.choice, ...gesture.place }, settings: form.settings, source_seed: form.source_seed };
+  const request = { edits: gesture.edits, choice: { ...form.choice, ...gesture.place }, settings: form.settings, source_seed: form.source_seed, source_recipe: form.source_recipe };
+  last = { request, at: view.at };
+  put("edit-frontier", null);
+  start(server.ask, { page, request });
+}
+
+/** Ask for a task of this page and follow it; what comes of it goes to `finish`. */
+async function start(ask, payload, ended = finish) {
   const begun = performance.now();
   busy(true);
   say("Asked.");
   try {
-    const { ticket } = await call(server.ask, { page, request });
+    const { ticket } = await call(ask, payload);
     running = ticket;
     seen = 0;
-    follow(ticket, begun);
+    follow(ticket, begun, ended);
   } catch (error) {
     busy(false);
     back();
@@ -129,10 +159,26 @@ async function send() {
   }
 }
 
+/** The newest edit again, at several strengths beside each other. */
+async function strengths() {
+  if (!last) return;
+  if (view.at !== last.at) await go(last.at);
+  start(server.strengths, { page, request: last.request }, async () => {
+    put("edit-frontier", await call(server.frontier, { page }));
+    say("Choose a strength below; nothing is changed before you do.");
+  });
+}
+
+const film = (kind) => start(server.film, { page, kind }, async () => {
+  const made = await call(server.film_file, { page });
+  save(`${stem()}.${made.kind}`, await (await fetch(made.film)).blob(), `image/${made.kind}`);
+  say("The film is saved.");
+});
+
 /** The last good picture, where a preview stood. */
 const back = () => view && put("edit-view", view);
 
-async function follow(ticket, begun) {
+async function follow(ticket, begun, ended) {
   if (ticket !== running) return;
   try {
     const now = await call(server.progress, { page, seen });
@@ -146,11 +192,17 @@ async function follow(ticket, begun) {
     part("bar").firstElementChild.style.width = now.steps ? `${(100 * now.step) / now.steps}%` : "0";
     if (now.state === "queued" || now.state === "running") {
       say(now.state === "queued" ? `Waiting for the device, ${now.place} in front.`
+        : now.note ? `${now.note} ${now.step} of ${now.steps}`
         : now.step ? `Step ${now.step} of ${now.steps}${now.left === null ? "" : `, ${format.seconds(now.left)} left`}` : "Getting ready; the first edit of a generator looks at some of its pictures.");
-      timer = setTimeout(() => follow(ticket, begun), LOOK);
+      timer = setTimeout(() => follow(ticket, begun, ended), LOOK);
       return;
     }
-    finish(now, begun);
+    if (now.state === "done" && ended !== finish) {
+      running = 0;
+      busy(false);
+      back();
+      await ended();
+    } else finish(now, begun);
   } catch (error) {
     busy(false);
     back();
@@ -213,6 +265,19 @@ async function go(to) {
   }
 }
 
+part("strengths").addEventListener("click", strengths);
+part("webp").addEventListener("click", () => film("webp"));
+part("gif").addEventListener("click", () => film("gif"));
+part("source").addEventListener("click", async () => {
+  try {
+    const recipe = await call(server.recipe, { page });
+    const label = `${view.entries[0].label}${view.at ? ` after ${view.at === 1 ? "an edit" : `${view.at} edits`}` : ""}`;
+    put("edit-source", { recipe, label });
+    say("Remembered. Open another picture, then copy from this one or blend towards it.");
+  } catch (error) {
+    complain(error);
+  }
+});
 part("undo").addEventListener("click", () => go(view.at - 1));
 part("redo").addEventListener("click", () => go(view.at + 1));
 part("reset").addEventListener("click", () => go(0));
@@ -258,6 +323,8 @@ part("load").addEventListener("change", async () => {
   if (!file) return;
   say("Reading the recipe.");
   try {
+    last = null;
+    put("edit-frontier", null);
     if (file.size > 20e6) throw new window.rosetta.Refusal("This file is too large for a recipe.");
     let recipe;
     try {

@@ -10,12 +10,17 @@ from rosetta_ui.widgets.factory import Call, widget
 
 
 def edit_work(calls: Mapping[str, Call]) -> gr.HTML:
-    """Make the bar below the pad; it publishes `edit-view` and `edit-frame`.
+    """Make the bar below the pad.
+
+    It publishes `edit-view`, `edit-frame`, `edit-frontier` (strengths that were tried) and
+    `edit-source` ({recipe, label} of a picture to copy from or blend towards).
 
     Args:
         calls: `open` {generator, seed, class, page} → view; `view` {page} → view; `ask` {page,
             request} → {ticket}; `progress` {page, seen} → snapshot; `stop` {page}; `go` {page, to}
             → view; `recipe` {page} → recipe; `load` {recipe, page} → view; `png` {page} → data
-            address; `close` {page}.
+            address; `strengths` {page, request} → {ticket}; `frontier` {page} → strengths; `take`
+            {page, point} → view; `film` {page, kind} → {ticket}; `film_file` {page} → data address;
+            `close` {page}.
     """
     return widget("edit_work", calls, label="Edits")

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rosetta_ui.editing.recipe import edit_json, edit_of, recipe_json, recipe_state
+from rosetta_ui.editing.recipe import edit_json, edit_of, recipe_json, recipe_numbers, recipe_state
 from rosetta_ui.edits import (
+    Blend,
     Edit,
+    EditNumbers,
     EditSettings,
     EditStep,
     Mirror,
@@ -18,6 +20,7 @@ from rosetta_ui.edits import (
     PictureState,
     Region,
     Rotate,
+    Rung,
     Scale,
     Shift,
     Zoom,
@@ -31,9 +34,12 @@ EDITS: list[Edit] = [
     Rotate(-10),
     Mirror(),
     Scale(0.0),
+    Blend(0.25),
     Scale(2.0, Region.box(0.1, 0.2, 0.3, 0.4)),
     Paste(Region(((0.1, 0.1), (0.4, 0.1), (0.2, 0.5))), 0.5, 0.5),
 ]
+
+LADDER = (Rung(0.5, 0.1), Rung(1.0, 0.1))
 
 
 def state(steps: tuple[EditStep, ...] = ()) -> PictureState:
@@ -44,7 +50,9 @@ def state(steps: tuple[EditStep, ...] = ()) -> PictureState:
 
 def step(source: PictureState | None = None) -> EditStep:
     units = (Unit("tiny-gan", "act0", 1), Unit("tiny-gan", "act1", 3), Unit("tiny-gan", "act1", 4))
-    return EditStep(tuple(EDITS), units, EditSettings("w+", 80, 0.05, 2, 0.1, 9), source)
+    return EditStep(
+        tuple(EDITS), units, EditSettings("w+", 80, 0.05, 2, 0.1, 9, 64, 3, 0.5), source, LADDER, 1
+    )
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=str)
@@ -100,3 +108,46 @@ def test_copies_of_copies_have_an_end() -> None:
         deep = state((step(deep),))
     with pytest.raises(BadRequestError, match="copies of copies"):
         recipe_state(recipe_json(deep))
+
+
+def test_numbers_stay_with_their_recipe_and_what_is_unknown_stays_unknown() -> None:
+    known = EditNumbers(0.58, 0.83, 0.7, 60.0, 40.0, 60.0, "dinov2-s")
+    strength = EditNumbers(float("nan"), float("nan"), float("nan"), 60.0, 40.0, 60.0, "dinov2-s")
+    before = state((step(), step()))
+    kept = json.loads(json.dumps(recipe_json(before, [None, known]), allow_nan=False))
+    assert recipe_numbers(kept) == known
+    kept = json.loads(json.dumps(recipe_json(before, [known, strength]), allow_nan=False))
+    found = recipe_numbers(kept)
+    assert found is not None
+    assert np.isnan(found.fidelity_after)
+    assert found.realism_percentile == 60.0
+    assert recipe_numbers(json.loads(json.dumps(recipe_json(before)))) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ladder": "all"},
+        {"ladder": [[1, 0]] * 17},
+        {"ladder": [[1]]},
+        {"ladder": [[1, 0]], "rung": 1},
+        {"settings": {"space": "z", "steps": 5, "learning_rate": 0.1, "stages": 0}},
+        {"settings": {"space": "z", "steps": 5, "learning_rate": 0.1, "natural": 1e6}},
+    ],
+)
+def test_ladders_and_settings_out_of_range_are_refused(change: dict[str, Any]) -> None:
+    kept = json.loads(json.dumps(recipe_json(state((step(),)))))
+    kept["steps"][0].update(change)
+    with pytest.raises(BadRequestError):
+        recipe_state(kept)
+
+
+def test_a_recipe_of_an_older_version_without_ladders_is_read() -> None:
+    kept = json.loads(json.dumps(recipe_json(state((step(),)))))
+    for name in ("ladder", "rung"):
+        del kept["steps"][0][name]
+    for name in ("natural", "stages", "band"):
+        del kept["steps"][0]["settings"][name]
+    found = recipe_state(kept).steps[0]
+    assert found.ladder == ()
+    assert found.settings.stages == 1

@@ -6,61 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tiny_edits import SETTINGS, after, last, load, step
 
 from rosetta_ui.editing.session import EditBench, edit, replay, start_state
-from rosetta_ui.editing.setup import EditSetup, usual_units
+from rosetta_ui.editing.setup import EditSetup
 from rosetta_ui.edits import (
-    EditFrame,
-    EditSettings,
     EditStep,
     Mirror,
     Paste,
-    PictureState,
     Region,
     Scale,
     Shift,
     Zoom,
 )
 from rosetta_ui.errors import BadRequestError, Cancelled, OptimisationDivergedError
-from rosetta_ui.models.generator import Generator
-from rosetta_ui.models.registry import Registry
-from rosetta_ui.models.tiny import tiny_cards
 from rosetta_ui.types import Unit
-
-SETTINGS = EditSettings("z", 20, 0.2)
-
-
-def load(name: str) -> Generator:
-    registry = Registry()
-    for card, loader in tiny_cards():
-        registry.add(card, loader)
-    model = registry.loader(name)(registry.card(name), {})
-    assert isinstance(model, Generator)
-    return model
-
-
-@pytest.fixture(scope="module")
-def bench() -> EditBench:
-    generator = load("tiny-gan")
-    return EditBench(generator, EditSetup.fit(generator, 1.0, None))
-
-
-def step(bench: EditBench, *edits: object, **changes: object) -> EditStep:
-    units = usual_units(bench.generator.layers)
-    settings = replace(SETTINGS, **changes) if changes else SETTINGS  # pyright: ignore
-    return EditStep(tuple(edits), units, settings)  # pyright: ignore
-
-
-def last(frames: object) -> EditFrame:
-    *_, frame = frames  # pyright: ignore
-    assert isinstance(frame, EditFrame)
-    return frame
-
-
-def after(bench: EditBench, state: PictureState, made: EditStep) -> PictureState:
-    found = last(edit(bench, state, made)).state
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize(

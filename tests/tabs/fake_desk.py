@@ -21,8 +21,12 @@ from rosetta_ui.edits import (
     EditSettings,
     EditStep,
     EditView,
+    Film,
+    Frontier,
+    FrontierPoint,
     Mirror,
     PictureState,
+    Rung,
     Shift,
     UnitChoice,
 )
@@ -44,6 +48,8 @@ class FakeDesk:
         self._tickets = itertools.count(1)
         self.asked: list[EditRequest] = []
         self.closed: list[str] = []
+        self._frontiers: dict[str, Frontier] = {}
+        self._films: dict[str, Film] = {}
 
     def open(
         self, generator: str, seed: int, class_index: int | None, psi: float | None, page: str
@@ -53,12 +59,6 @@ class FakeDesk:
         page = page or f"page{len(self._pages)}"
         self._pages[page] = History([EditEntry(f"Seed {seed}", self._draw(seed, 256), state)])
         return self.view(page)
-
-    def view(self, page: str) -> EditView:
-        if page not in self._pages:
-            raise BadRequestError("This picture is no longer open here.", "Choose a seed.")
-        history = self._pages[page]
-        return EditView(page, tuple(history.entries), history.at)
 
     def start_picture(
         self, generator: str, seed: int, class_index: int | None = None, psi: float | None = None
@@ -72,6 +72,12 @@ class FakeDesk:
         page = page or f"page{len(self._pages)}"
         self._pages[page] = History([EditEntry("Inverted picture", self._draw(1, 256), state)])
         return self.view(page)
+
+    def view(self, page: str) -> EditView:
+        if page not in self._pages:
+            raise BadRequestError("This picture is no longer open here.", "Choose a seed.")
+        history = self._pages[page]
+        return EditView(page, tuple(history.entries), history.at)
 
     def go(self, page: str, to: int) -> EditView:
         self._running.pop(page, None)
@@ -130,8 +136,42 @@ class FakeDesk:
         self._pages[view.page].add(EditEntry("Loaded", self._draw(state.seed, 256), state))
         return self.view(view.page)
 
-    def recipe(self, state: PictureState) -> dict[str, Any]:
-        return recipe_json(state)
+    def page_recipe(self, page: str) -> dict[str, Any]:
+        entry = self._pages[page].current
+        return recipe_json(entry.state, [entry.numbers] * len(entry.state.steps))
+
+    def ask_frontier(self, page: str, request: EditRequest) -> int:
+        now = self._pages[page].current
+        points: list[FrontierPoint] = []
+        for i, share in enumerate((0.5, 1.0)):
+            step = EditStep(request.edits, (), SETTINGS, None, (Rung(0.5, 0), Rung(1, 0)), i)
+            state = replace(now.state, steps=(*now.state.steps, step))
+            numbers = EditNumbers(
+                0.58, 0.6 + 0.2 * share, 0.7, 97 * share, 40, 97 * share, "dinov2-s"
+            )
+            points.append(FrontierPoint(Rung(share, 0), now.picture, state, numbers))
+        self._frontiers[page] = Frontier("Shift", tuple(points), 0)
+        return self._finished(page)
+
+    def page_frontier(self, page: str) -> Frontier | None:
+        return self._frontiers.get(page)
+
+    def take(self, page: str, point: int) -> EditView:
+        found = self._frontiers[page].points[point]
+        self._pages[page].add(EditEntry("Taken", found.picture, found.state, found.numbers))
+        return self.view(page)
+
+    def ask_film(self, page: str, kind: str) -> int:
+        self._films[page] = Film(b"film", kind, 2)
+        return self._finished(page)
+
+    def page_film(self, page: str) -> Film | None:
+        return self._films.get(page)
+
+    def _finished(self, page: str) -> int:
+        ticket = next(self._tickets)
+        self._running[page] = (ticket, 0.0, self._pages[page].current, False)
+        return ticket
 
     def read_request(self, data: object) -> EditRequest:
         return request_of(data)

@@ -115,3 +115,34 @@ def test_concepts_are_listed_largest_first(editor: Editor) -> None:
     found = editor.concepts({"result": "bundled"})
     sizes = [concept["size"] for concept in found]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_several_strengths_come_with_their_numbers_and_one_can_be_taken(editor: Editor) -> None:
+    view = opened(editor)
+    request = {"edits": [{"kind": "shift", "dx": 0.25, "dy": 0}]}
+    editor.strengths({"page": view["page"], "request": request})
+    finished(editor, view["page"])
+    found = editor.frontier({"page": view["page"]})
+    assert [point["share"] for point in found["points"]] == [0.5, 1.0]
+    assert found["natural"] == 0
+    json.dumps(found, allow_nan=False)
+    taken = editor.take({"page": view["page"], "point": 0})
+    assert taken["entries"][taken["at"]]["numbers"]["realism"] == 48.5
+
+
+def test_a_film_comes_as_a_data_address_and_only_after_it_was_asked_for(editor: Editor) -> None:
+    page = opened(editor)["page"]
+    with pytest.raises(BadRequestError, match="no film"):
+        editor.film_file({"page": page})
+    editor.film({"page": page, "kind": "gif"})
+    assert editor.film_file({"page": page})["film"].startswith("data:image/gif;base64,")
+
+
+def test_the_other_picture_may_be_a_recipe(editor: Editor, engine: FakeEngine) -> None:
+    view = opened(editor)
+    recipe = json.loads(json.dumps(editor.recipe({"page": view["page"]})))
+    request = {"edits": [{"kind": "blend", "share": 0.5}], "source_recipe": recipe}
+    editor.ask({"page": view["page"], "request": request})
+    source = engine.editing.asked[-1].source
+    assert source is not None
+    assert source.seed == 3

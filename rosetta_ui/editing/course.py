@@ -1,0 +1,181 @@
+"""What an edit asks of the optimiser: where it starts, and its targets, stage by stage.
+
+A batch holds restarts of one strength, or one start for each rung of a ladder. Knows a generator
+and its `EditSetup`; knows no frame, no page and no backbone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rosetta_ui.editing.edit import Coordinates, EditProblem, Maps, Target, chosen_maps, targets_of
+from rosetta_ui.editing.latents import PRIOR_SEED, natural_z
+from rosetta_ui.editing.optimise import Schedule
+from rosetta_ui.editing.setup import EditSetup
+from rosetta_ui.edits import EditStep, Paste, PictureState, Rung, part_of
+from rosetta_ui.errors import BadRequestError
+from rosetta_ui.models.generator import Generator
+from rosetta_ui.types import Latents, Space
+
+NATURAL_SEED = PRIOR_SEED - 6
+"""Of the natural pictures that restarts begin from: none of them calibrates a yardstick."""
+
+
+class Course:
+    """One edit of one picture, ready to be descended.
+
+    Args:
+        generator: draws.
+        setup: statistics for the state's ψ and class.
+        state: where it begins.
+        step: what is asked.
+        check: called inside every forward pass; may raise `Cancelled`.
+
+    Attributes:
+        where: coordinates of the whole batch.
+        stages: how many parts the target has.
+
+    Raises:
+        BadRequestError: an impossible edit, no unit, or a space that the generator lacks.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        setup: EditSetup,
+        state: PictureState,
+        step: EditStep,
+        check: Callable[[], None],
+    ) -> None:
+        settings = step.settings
+        if settings.space not in generator.card.spaces:
+            raise BadRequestError(
+                f"'{generator.card.name}' has no {settings.space} space.",
+                f"It has {', '.join(generator.card.spaces)}.",
+            )
+        self._generator, self._step, self._check = generator, step, check
+        self._chosen = setup.choose(generator, step.units)
+        start = in_space(generator, state.latents, settings.space)
+        one = Coordinates(
+            settings.space, start, setup.prior, state.class_index, state.psi, settings.band
+        )
+        with torch.no_grad():
+            self._maps: Maps = self._seen(one)
+            self._source: Maps = self._maps
+            if step.source is not None and any(isinstance(e, Paste) for e in step.edits):
+                other = step.source
+                self._source = self._seen(
+                    Coordinates(
+                        other.latents.space,
+                        torch.from_numpy(other.latents.values).to(generator.device),
+                        setup.prior,
+                        other.class_index,
+                        other.psi,
+                    )
+                )
+            self._lowest = {
+                name: setup.lowest[name][index] for name, index in self._chosen.channels.items()
+            }
+            self.stages = min(settings.stages, settings.steps)
+            self.where = self._starts(one)
+
+    def problem(self, stage: int) -> EditProblem:
+        """The loss of a stage, from 0."""
+        ladder, pull = self._step.ladder, self._step.settings.pull
+        pulls = torch.tensor([rung.pull for rung in ladder]).to(self.where.start)
+        return EditProblem(
+            self._generator,
+            self._chosen,
+            self._targets((stage + 1) / self.stages),
+            self.where,
+            pull=pulls if ladder else pull,
+            check=lambda _spec: self._check(),
+        )
+
+    def schedule(self, stage: int) -> Schedule:
+        """How a stage descends; all of them together have the steps of the edit."""
+        settings = self._step.settings
+        steps, rest = divmod(settings.steps, self.stages)
+        return Schedule(steps + (stage < rest), settings.learning_rate, patience=settings.patience)
+
+    def origin(self) -> Tensor:
+        """Coordinates of the first stage's starts; the same every time."""
+        origin = self.where.origin()
+        if len(origin) == 1 or self._step.ladder or self._step.settings.natural:
+            return origin
+        stream = torch.Generator().manual_seed(0)
+        noise = torch.randn(origin.shape, generator=stream).to(origin)
+        noise[0] = 0
+        return origin + (noise if self.where.space == "z" else 0.3 * noise)
+
+    def _seen(self, where: Coordinates, latents: Tensor | None = None) -> dict[str, Tensor]:
+        return chosen_maps(
+            self._generator, self._chosen, where, latents, check=lambda _spec: self._check()
+        )
+
+    def _targets(self, share: float) -> dict[str, Target]:
+        rungs = self._step.ladder or (Rung(1.0, self._step.settings.pull),)
+        each = [
+            targets_of(
+                self._maps,
+                [part_of(edit, share * rung.share) for edit in self._step.edits],
+                lowest=self._lowest,
+                source=self._source,
+            )
+            for rung in rungs
+        ]
+        return {name: Target.side_by_side([t[name] for t in each]) for name in each[0]}
+
+    def _starts(self, one: Coordinates) -> Coordinates:
+        """The picture once for every rung or restart, or natural pictures in its place."""
+        settings, ladder = self._step.settings, self._step.ladder
+        count = len(ladder) or settings.restarts
+        start = one.start.expand(count, *one.start.shape[1:]).contiguous()
+        if count > 1 and settings.natural and not ladder:
+            start = torch.cat([one.start, self._natural(one, count - 1)])
+        return replace(one, start=start)
+
+    def _natural(self, one: Coordinates, count: int) -> Tensor:
+        """The natural pictures whose maps fit the target best: latents [count, ...]."""
+        targets = self._targets(1.0)
+        batch = 64 if max(self._generator.card.image_size) <= 128 else 4
+        losses: list[Tensor] = []
+        found: list[Tensor] = []
+        for first in range(0, self._step.settings.natural, batch):
+            z = natural_z(self._generator, range(first, first + batch), NATURAL_SEED)
+            latents = z
+            if one.space != "z":
+                w = self._generator.to_w(z, class_index=one.class_index, psi=one.psi)
+                latents = w if one.space == "w+" else w[:, 0]
+            maps = self._seen(one, latents)
+            each = torch.cat([targets[name].loss(m) for name, m in maps.items()], dim=1)
+            losses.append(each.mean(1))
+            found.append(latents)
+        best = torch.cat(losses).argsort()[:count]
+        return torch.cat(found)[best].clone()
+
+
+def in_space(generator: Generator, latents: Latents, space: Space) -> Tensor:
+    """Latents [1, ...] in another space of the same generator.
+
+    Raises:
+        BadRequestError: there is no way back, as from w to z.
+    """
+    values = torch.from_numpy(np.ascontiguousarray(latents.values)).to(generator.device)
+    if latents.space == space:
+        return values
+    if latents.space == "z":
+        with torch.no_grad():
+            w = generator.to_w(values, class_index=latents.class_index, psi=latents.psi)
+            return (w if space == "w+" else w[:, 0]).clone()
+    if (latents.space, space) == ("w", "w+"):
+        return values[:, None].expand(-1, generator.n_ws, -1).clone()
+    raise BadRequestError(
+        f"This picture's latent is in {latents.space}, from which there is no way to {space}.",
+        f"Edit it in {latents.space}.",
+    )
