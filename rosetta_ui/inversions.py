@@ -9,7 +9,8 @@ What `engine.inverting` offers a page (every method may be called from any threa
 - `read_picture(data: bytes) -> ReadPicture`: decode an upload, by content and with limits.
 - `presets(generator) -> tuple[Preset, ...]`: `photo`, `sketch`, `other-class`, `published`.
 - `dictionaries(generator) -> list[ResultInfo]`: results whose matched pairs can guide.
-- `open() -> str`: a page's id, which nobody can guess; all below need it. A page that has not been
+- `open(page="") -> str`: a page's id, which nobody can guess; all below need it. One that is
+  known stays, with what it has. A page that has not been
   heard of for 300 s, or has said `close(page)`, is forgotten with everything in it.
 - `ask(page, request, classes=()) -> int`: start; the ticket. A page's older inversion ends. With
   classes, the same target is inverted once for each, and each becomes a result.
@@ -22,6 +23,8 @@ What `engine.inverting` offers a page (every method may be called from any threa
 - `heatmaps(page, which, most=12) -> tuple[GuidingNeuron, ...]`: where do the models agree?
 - `latents(page, which) -> Latents`: for `engine.editing.open_latents(generator, latents, page)`.
 - `recipe(page, which) -> dict`: JSON values; the latent and the settings, nothing of the target.
+- `prepare(page, generator, class_index=None, psi=None)`: make in the background what the first
+  inversion of a generator stands on (seconds to a minute, once; then it is in the cache).
 - `close(page)`.
 
 Without a page: `invert(request, cancel) -> Iterator[InversionFrame]`, whose last frame has the
@@ -158,7 +161,7 @@ class InversionSettings:
         pull: weight of the pull towards natural w (in w+ also of the rows towards each other).
         start: nearest of many natural samples, the average (z = 0, or w's mean), or random.
         coarse_first: in w+, the first rows move at once and the others later.
-        plain: as published: no whitening, constant rate, betas (0.5, 0.999), the last step kept.
+        plain: as published: no whitening, constant rate, betas (0.5, 0.999).
     """
 
     space: Space = "z"
@@ -379,6 +382,7 @@ class InversionFrame:
         best: the lowest total so far.
         preview: the picture is a small or approximate one.
         class_index: that it belongs to.
+        message: what happens before the first step.
         result: of the finished inversion.
     """
 
@@ -391,6 +395,7 @@ class InversionFrame:
     best: float = float("nan")
     preview: bool = False
     class_index: int | None = None
+    message: str = ""
     result: Inversion | None = field(default=None, repr=False)
 
 

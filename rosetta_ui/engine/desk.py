@@ -80,7 +80,7 @@ class Desk(Generic[PageT, Snapshot]):
     Args:
         bench: models, cache and the device's lock.
         token: of the bench, for `dispatch`.
-        kind: of its tasks: edit or invert.
+        kind: of its tasks, as a person calls them: edit or inversion.
     """
 
     lost = BadRequestError("This page is no longer open here.", "Load it again.")

@@ -90,7 +90,8 @@ def compare(
 
 def as_images(picture: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
     """HWC uint8 → [1, 3, H, W] in [-1, 1]."""
-    values = torch.from_numpy(np.ascontiguousarray(picture)).to(device)
+    # A copy: decoded pictures are read-only, which torch warns of.
+    values = torch.from_numpy(np.array(picture)).to(device)
     return values.permute(2, 0, 1)[None].float() / 127.5 - 1
 
 
