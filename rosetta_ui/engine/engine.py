@@ -30,6 +30,7 @@ from rosetta_ui.engine.flow import (
     sweep_finished,
     unfinished,
 )
+from rosetta_ui.engine.inverting import Inverting
 from rosetta_ui.engine.jobs import JobBoard, JobHandle, Work
 from rosetta_ui.engine.plot_names import PlotRequest
 from rosetta_ui.engine.plots import Plots
@@ -93,6 +94,7 @@ class Engine:
         self._plots = Plots(self._bench.shelf, self._answers)
         self._sharing = Sharing(self._bench.shelf, self._answers, self._views)
         self.editing = Editing(self._bench, self._token, self.neurons)
+        self.inverting = Inverting(self._bench, self._token, self.pairs)
 
     # Models
 
@@ -481,6 +483,7 @@ class Engine:
         """Stop every job, let each keep what it has, and close the cache."""
         self._warming.stop()
         self.editing.desk.close_all()
+        self.inverting.desk.close_all()
         self._board.close()
         unregister(self._token)
         self._bench.close()
