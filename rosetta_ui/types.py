@@ -26,6 +26,9 @@ Framing = Literal["centre", "portrait"]
 JobState = Literal["queued", "running", "stopped", "done", "failed"]
 ModelState = Literal["ready", "fetch", "download", "add"]
 
+MOST_IMAGES = 1_000_000
+"""Images of one match, at most."""
+
 CONCEPT_THRESHOLD = 0.7
 """Largest average distance (1 - centred correlation) of two neurons of one concept."""
 
@@ -516,6 +519,23 @@ class HeatmapRow:
 
 
 @dataclass(frozen=True)
+class FoundSoFar:
+    """What a match has found after some of its images.
+
+    Attributes:
+        images: that were counted.
+        rosetta: Rosetta Neurons under the published rule.
+        pairs: backbone → pairs under that rule.
+        best: the best of those neurons: anchor, partner by backbone, lowest score.
+    """
+
+    images: int
+    rosetta: int
+    pairs: Mapping[str, int]
+    best: tuple[tuple[Unit, Mapping[str, Unit], float], ...] = ()
+
+
+@dataclass(frozen=True)
 class JobStatus:
     """A snapshot of a long job.
 
@@ -531,6 +551,8 @@ class JobStatus:
         place: number of jobs in front of it in the queue.
         result: id of the result once there is one.
         log: further sentences, such as "batch halved to 4".
+        request: of a match.
+        found: what a match has found so far, look by look.
     """
 
     job: str
@@ -546,6 +568,8 @@ class JobStatus:
     place: int = 0
     result: str = ""
     log: tuple[str, ...] = ()
+    request: MatchRequest | None = None
+    found: tuple[FoundSoFar, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -630,8 +654,8 @@ class ConceptLabel:
 
     @property
     def text(self) -> str:
-        """In short, such as "small, dark brown, top left"."""
-        return ", ".join(part for part in (self.size, self.colour, self.place) if part)
+        """In short, such as "top left, small, dark brown"."""
+        return ", ".join(part for part in (self.place, self.size, self.colour) if part)
 
 
 @dataclass(frozen=True)
@@ -700,3 +724,59 @@ class Imported:
     selection: Selection
     names: PersonNames
     note: str = ""
+
+
+@dataclass(frozen=True)
+class ActiveUnits:
+    """The units of one model that are most active at a place of one image.
+
+    Attributes:
+        model: whose.
+        units: most active first, each with its mean activation there in the unit's own deviations
+            above its mean over the data set.
+        looked_at: how many units were ranked.
+        every: all of the model's units were; else only those whose maps are kept.
+    """
+
+    model: str
+    units: tuple[tuple[Unit, float], ...]
+    looked_at: int
+    every: bool
+
+
+@dataclass(frozen=True)
+class ExpressedImage:
+    """One image before and after it was made to express a neuron.
+
+    Attributes:
+        start: number of the natural image that it began as.
+        before, after: HWC uint8.
+        maps: unit → float32 [h, w] of the image after, raw activations.
+        activity_before, activity_after: unit → mean activation of the image above the unit's mean
+            over the data set, in its deviations.
+    """
+
+    start: int
+    before: NDArray[np.uint8]
+    after: NDArray[np.uint8]
+    maps: Mapping[Unit, NDArray[np.float32]]
+    activity_before: Mapping[Unit, float]
+    activity_after: Mapping[Unit, float]
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Images that were made to express a neuron.
+
+    Attributes:
+        result: whose neuron.
+        neuron: its anchor.
+        images: so far; complete when the job is done.
+        step, steps: of the optimiser.
+    """
+
+    result: str
+    neuron: Unit
+    images: tuple[ExpressedImage, ...]
+    step: int
+    steps: int

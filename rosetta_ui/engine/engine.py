@@ -7,7 +7,7 @@ It knows which parts do the work and in which order they are asked; it computes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from rosetta_ui.engine.adding import adding
 from rosetta_ui.engine.answers import Answers
+from rosetta_ui.engine.carrying import Carrying
 from rosetta_ui.engine.copying import check_folder, copy_result
 from rosetta_ui.engine.dispatch import register, unregister
 from rosetta_ui.engine.editing import Editing
 from rosetta_ui.engine.estimates import estimate
+from rosetta_ui.engine.expressing import Expressing
 from rosetta_ui.engine.flow import (
     activations_key,
     cached_result,
@@ -30,6 +32,7 @@ from rosetta_ui.engine.flow import (
     sweep_finished,
     unfinished,
 )
+from rosetta_ui.engine.grouping import Grouping
 from rosetta_ui.engine.inverting import Inverting
 from rosetta_ui.engine.jobs import JobBoard, JobHandle, Work
 from rosetta_ui.engine.plot_names import PlotRequest
@@ -46,14 +49,21 @@ from rosetta_ui.settings import Settings
 from rosetta_ui.store.folder import ResultFolder
 from rosetta_ui.store.keys import digest
 from rosetta_ui.types import (
+    CONCEPT_THRESHOLD,
+    ActiveUnits,
     AddRequest,
+    ClassFavour,
+    ConceptInfo,
     Estimate,
+    Expression,
     HeatmapRow,
+    Imported,
     JobStatus,
     MatchRequest,
     MatchSummary,
     ModelStatus,
     Partner,
+    PersonNames,
     Readiness,
     ResultInfo,
     Role,
@@ -91,8 +101,14 @@ class Engine:
         self._warming = Warming(self._bench)
         self._views = Views(self._bench, self._token, lambda: not self._warming.loading)
         self._answers = Answers(self._bench.shelf)
+        self._grouping = Grouping(
+            self._bench, self._token, self._answers, self._views, lambda: not self._warming.loading
+        )
         self._plots = Plots(self._bench.shelf, self._answers)
-        self._sharing = Sharing(self._bench.shelf, self._answers, self._views)
+        store, shelf = self._bench.store, self._bench.shelf
+        self._carrying = Carrying(store, shelf, self._answers, self._grouping)
+        self._sharing = Sharing(shelf, self._answers, self._views, self._carrying)
+        self._expressing = Expressing(self._bench, self._token, self._board, self._views)
         self.editing = Editing(self._bench, self._token, self.neurons)
         self.inverting = Inverting(self._bench, self._token, self.pairs)
 
@@ -187,13 +203,12 @@ class Engine:
             WeightsUnavailableError: a person must first bring a model's weights.
         """
         bench, request = self._bench, checked(request, self._bench.registry)
-        job = job_id(request)
         if (result := cached_result(bench, request)) is not None:
             sweep_finished(bench, result)
-            return self._board.note_done(job, "match", result, request.n_images)
+            return self._board.note_done(job_id(request), request, result)
         refuse_missing(bench, request)
         return self._start(
-            job, lambda handle: match(bench, self._token, request, handle, every=save_every)
+            request, lambda handle: match(bench, self._token, request, handle, every=save_every)
         )
 
     def start_shared_match(self, request: MatchRequest, *, save_every: int = 0) -> str:
@@ -218,7 +233,30 @@ class Engine:
             result, rank = match_together(bench, request, handle, every=save_every)
             return "" if rank else result
 
-        return self._start(job_id(request), work)
+        return self._start(request, work)
+
+    def start_expression(self, result: str, neuron: RosettaNeuron) -> str:
+        """Make images that express a neuron, in the background.
+
+        Its four most active natural images are the starts; the generator's own unit is raised, and
+        how its partners answer is measured.
+
+        Returns:
+            The job's id; `expression` has the images, as it runs and afterwards.
+
+        Raises:
+            BadRequestError: there is no generator to draw with, or other weights than the result's.
+            WeightsUnavailableError: the generator's weights are not here.
+        """
+        return self._expressing.start(result, neuron)
+
+    def expression(self, job: str) -> Expression:
+        """The images of such a job so far.
+
+        Raises:
+            BadRequestError: there is no such job, or it was long ago.
+        """
+        return self._expressing.expression(job)
 
     def forget(self, request: MatchRequest) -> None:
         """Drop the state of a request's unfinished run, so that it starts from the first image.
@@ -337,6 +375,31 @@ class Engine:
         """
         return self._answers.neurons(result, selection)
 
+    def concepts(
+        self, result: str, selection: Selection, threshold: float = CONCEPT_THRESHOLD
+    ) -> list[ConceptInfo]:
+        """Neurons whose maps move together, grouped and told in words.
+
+        Args:
+            result: id or path.
+            selection: how neurons are chosen.
+            threshold: largest average distance (1 - centred correlation) within a concept, 0 to 2.
+
+        Raises:
+            BadRequestError: the threshold is outside its range; else what `summary` raises.
+        """
+        return self._grouping.concepts(result, selection, threshold)
+
+    def classes(
+        self, result: str, selection: Selection, threshold: float = CONCEPT_THRESHOLD
+    ) -> dict[int, list[ClassFavour]]:
+        """The ImageNet classes that go with each concept, by the concept's number.
+
+        Asks every backbone of the result that is here and has such classes about the kept pictures;
+        seconds at first, then from the cache. Only what shuffled images do not give is named.
+        """
+        return self._grouping.classes(result, selection, threshold)
+
     def pairs(self, result: str, backbone: str, selection: Selection) -> list[tuple[Unit, Partner]]:
         """Matched pairs of one table, highest score first.
 
@@ -399,22 +462,36 @@ class Engine:
         selection: Selection,
         kind: str,
         neuron: str = "",
-        names: Mapping[str, str] | None = None,
+        names: PersonNames | None = None,
     ) -> bytes:
         """A file of a result for others.
 
         Args:
             result: id or path.
             selection: how neurons are chosen.
-            kind: json, csv, parquet (the dictionary), html (the gallery), webp (a film).
+            kind: json, csv, parquet (the dictionary), zip (the same with pictures and maps), html
+                (the gallery), webp (a film).
             neuron: the film's anchor, spelled; empty takes the best.
-            names: favourites: spelled anchor → a person's name for it, or an empty text.
+            names: what a person called neurons and concepts.
 
         Raises:
             BadRequestError: the kind is unknown, pyarrow is missing, or there is no such neuron.
             EmptyMatchError: the rule finds no neuron to show.
+            StoreError: a bundle is asked for, but the result keeps no maps.
         """
-        return self._sharing.file(result, selection, ExportRequest(kind, neuron, names or {}))
+        return self._sharing.file(
+            result, selection, ExportRequest(kind, neuron, names or PersonNames())
+        )
+
+    def import_file(self, data: bytes) -> Imported:
+        """Open a dictionary (JSON) or a bundle (zip) that another installation exported.
+
+        It becomes a result of this cache folder; the same file again gives the same result.
+
+        Raises:
+            StoreError: it is neither, damaged, too large, or a value in it cannot be right.
+        """
+        return self._carrying.take(data)
 
     # Views
 
@@ -469,6 +546,25 @@ class Engine:
         """
         return self._views.heatmaps(self._open(result), units, image, size)
 
+    def active_units(
+        self, result: str, image: int, box: tuple[float, float, float, float], most: int = 12
+    ) -> list[ActiveUnits]:
+        """The units of every model that are most active at a place, matched or not.
+
+        All units of a model are ranked where its weights are on this machine or the cache still has
+        the small maps of all units; else those whose maps the result keeps.
+
+        Args:
+            result: id or path.
+            image: which.
+            box: x0, y0, x1, y1 as fractions; a point names it twice.
+            most: how many of each model to name.
+
+        Raises:
+            BadRequestError: there is no such image.
+        """
+        return self._views.active(self._open(result), image, box, most)
+
     # The end
 
     def wait(self, job: str, timeout: float | None = None) -> JobStatus:
@@ -494,8 +590,8 @@ class Engine:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _start(self, job: str, work: Work) -> str:
-        bench = self._bench
+    def _start(self, request: MatchRequest, work: Work) -> str:
+        bench, job = self._bench, job_id(request)
 
         def known(handle: JobHandle) -> str:
             bench.handles[job] = handle  # so that Stop reaches the layers
@@ -505,7 +601,7 @@ class Engine:
                 del bench.handles[job]
                 give_back_freed_blocks()
 
-        return self._board.start(job, "match", known)
+        return self._board.start(job, "match", known, request=request)
 
     def _open(self, result: str) -> ResultFolder:
         return self._bench.shelf.open(result)

@@ -160,6 +160,8 @@ def tell(handle: JobHandle, said: Any) -> bool:
         handle.say(said["say"])
     if "note" in said:
         handle.note(said["note"])
+    if "found" in said:
+        handle.tell_found(said["found"])
     if "done" in said:
         handle.progress(said["done"], said["total"], "Matching.")
     return bool(said.get("again"))
@@ -249,7 +251,9 @@ def unfinished(bench: Workbench) -> Iterator[tuple[Path, JobStatus, MatchRequest
             log.warning("an unfinished run is left out: %s", error.sentence)
             continue
         text = f"Stopped after {done} of {total} images. The same match goes on from there."
-        status = JobStatus(job_id(request), "match", "stopped", done, total, message=text)
+        status = JobStatus(
+            job_id(request), "match", "stopped", done, total, message=text, request=request
+        )
         yield path.parent, status, request
 
 

@@ -15,9 +15,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from rosetta_ui.errors import BadRequestError, Cancelled, RosettaError
-from rosetta_ui.types import JobState, JobStatus
+from rosetta_ui.types import FoundSoFar, JobState, JobStatus, MatchRequest
 
 log = logging.getLogger(__name__)
+
+MOST_LOOKS = 24
+"""Looks at a running match that are remembered."""
 
 KEPT_JOBS = 200
 """Snapshots of finished jobs that are remembered."""
@@ -109,11 +112,15 @@ class JobHandle:
         cancel: to be checked often enough that Stop works within 2 s.
     """
 
-    def __init__(self, job: str, kind: str, unit_name: str) -> None:
+    def __init__(
+        self, job: str, kind: str, unit_name: str, request: MatchRequest | None = None
+    ) -> None:
         self.cancel = Cancel()
         self.finished = threading.Event()
         self._lock = threading.Lock()
-        self._status = JobStatus(job, kind, "queued", unit_name=unit_name, message="Waiting.")
+        self._status = JobStatus(
+            job, kind, "queued", unit_name=unit_name, message="Waiting.", request=request
+        )
         self._marks: deque[tuple[float, int]] = deque()
 
     @property
@@ -154,6 +161,12 @@ class JobHandle:
         log.info("%s: %s", self.status.job, sentence)
         with self._lock:
             self._status = replace(self._status, log=(*self._status.log, sentence))
+
+    def tell_found(self, found: FoundSoFar) -> None:
+        """Add what a look at a match has found; a look at as many images takes the place of one."""
+        with self._lock:
+            earlier = tuple(f for f in self._status.found if f.images < found.images)
+            self._status = replace(self._status, found=(*earlier, found)[-MOST_LOOKS:])
 
     def end(self, state: JobState, message: str, *, hint: str = "", result: str = "") -> None:
         """Set the last state."""
@@ -196,13 +209,20 @@ class JobBoard:
         self._lanes: dict[str, deque[tuple[JobHandle, Work]]] = {}
         self._threads: dict[str, threading.Thread] = {}
 
-    def start(self, job: str, kind: str, work: Work, unit_name: str = "images") -> str:
+    def start(
+        self,
+        job: str,
+        kind: str,
+        work: Work,
+        unit_name: str = "images",
+        request: MatchRequest | None = None,
+    ) -> str:
         """Queue a job in the lane of its kind; one of the same id that is not over is joined."""
         with self._lock:
             known = self._jobs.get(job)
             if known is not None and not known.finished.is_set():
                 return job
-            handle = JobHandle(job, kind, unit_name)
+            handle = JobHandle(job, kind, unit_name, request)
             self._jobs.pop(job, None)  # so that the new run is the newest in `statuses`
             self._jobs[job] = handle
             self._forget_old()
@@ -212,14 +232,14 @@ class JobBoard:
                 self._open_lane(kind)
         return job
 
-    def note_done(self, job: str, kind: str, result: str, total: int) -> str:
-        """Enter a job that had nothing to do, because its result is there already."""
+    def note_done(self, job: str, request: MatchRequest, result: str) -> str:
+        """Enter a match that had nothing to do, because its result is there already."""
         with self._lock:
             known = self._jobs.get(job)
             if known is not None and not known.finished.is_set():
                 return job
-            handle = JobHandle(job, kind, "images")
-            handle.progress(total, total)
+            handle = JobHandle(job, "match", "images", request)
+            handle.progress(request.n_images, request.n_images)
             handle.end("done", "From the cache.", result=result)
             self._jobs.pop(job, None)
             self._jobs[job] = handle

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from rosetta_ui.engine.flow import RUN, MatchJob, activations_key, photo_size
-from rosetta_ui.engine.requests import pairs_of
+from rosetta_ui.engine.requests import anchor_of, pairs_of
 from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.engine.writing import RunNotes, write_result
 from rosetta_ui.errors import BadRequestError, Cancelled
@@ -26,10 +26,12 @@ from rosetta_ui.matching.activations import Activations
 from rosetta_ui.matching.checkpoint import Checkpoint
 from rosetta_ui.matching.distributed import Alone, Workers
 from rosetta_ui.matching.match import MatchRun
-from rosetta_ui.matching.outcome import MatchOutcome, MatchPlan, MatchTools
+from rosetta_ui.matching.outcome import MatchOutcome, MatchPlan, MatchTools, Snapshot
+from rosetta_ui.matching.partial import found_so_far
 from rosetta_ui.matching.sources import GeneratedImages, ImageSource, PhotoImages
 from rosetta_ui.models.backbone import Backbone
 from rosetta_ui.store.files import said_plainly, write_json
+from rosetta_ui.types import FoundSoFar, UnitIndex
 
 STOPPED = "Stopped. The same match goes on where it stopped."
 
@@ -130,6 +132,8 @@ def _count(
             counted = step.done
             yield from told.fresh()
             yield {"done": step.done, "total": step.total}
+            if step.found is not None:
+                yield {"found": _found(job, match, step.found)}
             if step.saved != saved:
                 saved = step.saved
                 _write_run(run, job, saved, step.total)
@@ -143,6 +147,17 @@ def _count(
         _write_run(run, job, match.saved, match.total)
         raise
     return False
+
+
+def _found(job: MatchJob, match: MatchRun, look: Snapshot) -> FoundSoFar:
+    """What a look at the tables has found, under the score that was asked for."""
+    anchor = anchor_of(job.request)
+    score = "centred" if job.request.score == "centred" else "pearson"
+    tables = {
+        cols: scores[score] for (rows, cols), scores in look.neighbours.items() if rows == anchor
+    }
+    indexes = {model: UnitIndex(layers) for model, layers in match.layers.items()}
+    return found_so_far(look.n_images, tables, indexes, anchor)
 
 
 def _write_run(path: Path, job: MatchJob, done: int, total: int) -> None:

@@ -16,9 +16,8 @@ from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.registry import Registry
 from rosetta_ui.models.weights import WeightStore
 from rosetta_ui.store.keys import digest
-from rosetta_ui.types import SCORES, MatchRequest, ModelCard
+from rosetta_ui.types import MOST_IMAGES, SCORES, MatchRequest, ModelCard
 
-MOST_IMAGES = 1_000_000
 MOST_BATCH = 4_096
 MOST_SEED = (1 << 63) - 1
 MOST_PSI = 2.0

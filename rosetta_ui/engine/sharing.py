@@ -11,16 +11,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rosetta_ui.engine.answers import Answers
+from rosetta_ui.engine.carrying import Carrying
 from rosetta_ui.engine.views import Views
 from rosetta_ui.errors import BadRequestError, EmptyMatchError
 from rosetta_ui.rendering.animation import frame, webp
 from rosetta_ui.rendering.page import MOST_NEURONS, PageFacts, PageNeuron, gallery_page
+from rosetta_ui.store.dictionary import dictionary_json
 from rosetta_ui.store.exchange import neurons_csv, neurons_parquet
 from rosetta_ui.store.folder import ResultFolder
 from rosetta_ui.store.shelf import ResultShelf
-from rosetta_ui.types import RosettaNeuron, Selection
+from rosetta_ui.types import PersonNames, RosettaNeuron, Selection
 
-FILE_KINDS = ("json", "csv", "parquet", "html", "webp")
+FILE_KINDS = ("json", "csv", "parquet", "zip", "html", "webp")
 FILM_IMAGES = 8
 
 
@@ -29,14 +31,15 @@ class ExportRequest:
     """Which file is wanted.
 
     Attributes:
-        kind: json, csv, parquet (the dictionary), html (the gallery), webp (a film of one neuron).
+        kind: json, csv, parquet (the dictionary), zip (with pictures and maps), html (the gallery),
+            webp (a film of one neuron).
         neuron: the anchor of the film, spelled; empty takes the best.
-        names: favourites: spelled anchor → the name that a person gave it, or an empty text.
+        names: what a person called neurons and concepts.
     """
 
     kind: str
     neuron: str = ""
-    names: Mapping[str, str] = field(default_factory=dict[str, str])
+    names: PersonNames = field(default_factory=PersonNames)
 
 
 class Sharing:
@@ -46,10 +49,14 @@ class Sharing:
         shelf: opens results.
         answers: knows neurons.
         views: knows pictures and small maps.
+        carrying: knows what dictionaries and bundles hold.
     """
 
-    def __init__(self, shelf: ResultShelf, answers: Answers, views: Views) -> None:
+    def __init__(
+        self, shelf: ResultShelf, answers: Answers, views: Views, carrying: Carrying
+    ) -> None:
         self._shelf, self._answers, self._views = shelf, answers, views
+        self._carrying = carrying
 
     def file(self, result: str, selection: Selection, asked: ExportRequest) -> bytes:
         """See `Engine.export_file`."""
@@ -57,7 +64,8 @@ class Sharing:
             "json": lambda: self._json(result, selection, asked.names),
             "csv": lambda: neurons_csv(self._answers.neurons(result, selection)).encode(),
             "parquet": lambda: neurons_parquet(self._answers.neurons(result, selection)),
-            "html": lambda: self._page(result, selection, asked.names).encode(),
+            "zip": lambda: self._carrying.bundle(result, selection, asked.names),
+            "html": lambda: self._page(result, selection, asked.names.neurons).encode(),
             "webp": lambda: self._film(result, selection, asked.neuron),
         }
         if asked.kind not in ways:
@@ -66,11 +74,9 @@ class Sharing:
             )
         return ways[asked.kind]()
 
-    def _json(self, result: str, selection: Selection, names: Mapping[str, str]) -> bytes:
-        dictionary = self._answers.export(result, selection)
-        if names:
-            dictionary = {**dictionary, "favourites": dict(names)}
-        return json.dumps(dictionary, indent=1).encode()
+    def _json(self, result: str, selection: Selection, names: PersonNames) -> bytes:
+        dictionary = self._carrying.dictionary(result, selection, names)
+        return json.dumps(dictionary_json(dictionary), indent=1, allow_nan=False).encode()
 
     def _page(self, result: str, selection: Selection, names: Mapping[str, str]) -> str:
         folder = self._shelf.open(result)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rosetta_ui.engine import pointing
 from rosetta_ui.engine.dispatch import dispatch
 from rosetta_ui.engine.flow import activations_key, photo_size
 from rosetta_ui.engine.requests import model_key
@@ -25,7 +26,7 @@ from rosetta_ui.matching.photos import Photo
 from rosetta_ui.store.arrays import VIEW_SIDE, quantised
 from rosetta_ui.store.folder import ResultFolder
 from rosetta_ui.store.keys import digest
-from rosetta_ui.types import HeatmapRow, LayerSpec, RosettaNeuron, Unit, UnitIndex
+from rosetta_ui.types import ActiveUnits, HeatmapRow, LayerSpec, RosettaNeuron, Unit, UnitIndex
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +169,39 @@ class Views:
             ranges[unit] = self.range_of(folder, unit) or (float(found.min()), float(found.max()))
         return HeatmapRow(image, picture, maps, ranges)
 
+    def active(
+        self, folder: ResultFolder, image: int, box: pointing.Box, most: int
+    ) -> list[ActiveUnits]:
+        """See `Engine.active_units`."""
+        folder.preview(image)  # raises where there is no such image
+        native = self._native_maps(folder, dict.fromkeys(folder.indexes()), image)
+        return [
+            self._active_in(folder, index, native.get(model), (image, box, most))
+            for model, index in folder.indexes().items()
+        ]
+
+    def _active_in(
+        self,
+        folder: ResultFolder,
+        index: UnitIndex,
+        native: NDArray[Any] | None,
+        asked: tuple[int, pointing.Box, int],
+    ) -> ActiveUnits:
+        image, box, most = asked
+        stats, model = folder.stats(index.model), index.model
+        small = self._activations(folder) if native is None else None
+        if stats is not None and native is not None:
+            there = pointing.activity_there(_layer_maps(native, index), box)
+            return pointing.most_active(there, stats, index, most)
+        if stats is not None and small is not None and image < small.n_images:
+            there = pointing.activity_there(small.layer_maps(model, image), box)
+            return pointing.most_active(there, stats, index, most)
+        views, numbers = folder.views(), self.image_numbers(folder)
+        if views is None or image not in numbers:
+            return ActiveUnits(model, (), 0, every=False)
+        place = numbers.index(image)
+        return pointing.most_active_kept(views.models[model], place, box, index, most)
+
     def _stored_map(self, folder: ResultFolder, unit: Unit, image: int) -> Maps:
         maps, limits = self.small(folder, unit), self.range_of(folder, unit)
         numbers = self.image_numbers(folder)
@@ -282,6 +316,16 @@ def _native_size(spec: LayerSpec) -> tuple[int, int]:
     if max(spec.size) <= NATIVE_SIDE:
         return spec.size
     return min(spec.size[0], NATIVE_SIDE), min(spec.size[1], NATIVE_SIDE)
+
+
+def _layer_maps(flat: NDArray[Any], index: UnitIndex) -> Iterator[NDArray[Any]]:
+    """All maps of a model layer by layer: [channels, h, w] each."""
+    start = 0
+    for spec in index.layers:
+        height, width = _native_size(spec)
+        size = spec.channels * height * width
+        yield flat[start : start + size].reshape(spec.channels, height, width)
+        start += size
 
 
 def _unit_map(flat: NDArray[Any], index: UnitIndex, unit: Unit) -> Maps:

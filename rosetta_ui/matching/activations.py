@@ -10,7 +10,7 @@ only; reading needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -163,6 +163,11 @@ class Activations:
         """Lowest and highest value of every unit's small maps, float32 [units] each."""
         low, high = np.array(self._ranges[model], np.float32)
         return low, high
+
+    def layer_maps(self, model: str, image: int) -> Iterator[NDArray[np.float16]]:
+        """Small maps of all units of one image, layer by layer: float16 [channels, h, w] each."""
+        for maps in self._maps[model]:
+            yield maps[image]
 
     def maps(self, model: str, units: Sequence[int], images: Sequence[int]) -> NDArray[np.float32]:
         """Small maps: float32 [units, images, 16, 16], smaller ones resampled bilinearly.

@@ -13,8 +13,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rosetta_ui.errors import StoreError
+from rosetta_ui.errors import BadRequestError, StoreError, UnknownModelError
 from rosetta_ui.matching import concepts as clustering
 from rosetta_ui.matching.concepts import Concept
 from rosetta_ui.matching.neighbours import Neighbours
@@ -27,7 +28,9 @@ from rosetta_ui.matching.rosetta import (
     null_minima,
     threshold,
 )
+from rosetta_ui.store.dictionary import Dictionary
 from rosetta_ui.store.folder import ResultFolder
+from rosetta_ui.store.importing import imported
 from rosetta_ui.store.record import RunFacts, Which
 from rosetta_ui.store.writer import ResultWriter
 from rosetta_ui.types import (
@@ -69,6 +72,11 @@ def table_of(folder: ResultFolder, rows: str, cols: str, score: ScoreName) -> Ta
         UnknownModelError: the result has no such model.
         StoreError: a file is missing or damaged.
     """
+    if imported(folder) is not None:
+        raise BadRequestError(
+            "This result was imported from a dictionary, which lists neurons and keeps no tables.",
+            "Import a bundle of it instead, or run the match here.",
+        )
     real = _neighbours(folder, rows, cols, score, "real")
     if real is None:
         raise StoreError(f"The result keeps no neighbours of {rows} with {cols}.")
@@ -90,6 +98,9 @@ def neurons(
     Raises:
         BadRequestError: a value of the selection does not fit the result.
     """
+    given = imported(folder)
+    if given is not None:
+        return _listed(given, selection)
     found = intersect(
         tables(folder, selection.score),
         selection,
@@ -101,6 +112,26 @@ def neurons(
     for concept in concepts(folder, found, concept_threshold):
         numbers[list(concept.members)] = concept.number
     return [replace(n, concept=int(c)) for n, c in zip(found, numbers, strict=True)]
+
+
+def _listed(given: Dictionary, selection: Selection) -> list[RosettaNeuron]:
+    """The neurons of an imported dictionary, as far as a selection asks for them.
+
+    Raises:
+        BadRequestError: they were chosen in another way, and choosing needs the tables.
+    """
+    own = given.selection
+    if (own.rule, own.k, own.score) != (selection.rule, selection.k, selection.score):
+        raise BadRequestError(
+            f"This dictionary was made with rule {own.rule}, K {own.k} and score {own.score}; "
+            "others need the tables of the match.",
+            "Choose those, or import a bundle of the result.",
+        )
+    return [
+        neuron
+        for neuron in given.neurons
+        if neuron.score_min >= selection.lowest and (neuron.above_null or not selection.above_null)
+    ]
 
 
 def concepts(
@@ -117,20 +148,35 @@ def concepts(
         found: neurons, best first.
         concept_threshold: largest average distance within a concept, from 0 to 2.
     """
+    return grouped(*anchor_correlation(folder, found), concept_threshold)
+
+
+def anchor_correlation(
+    folder: ResultFolder, found: Sequence[RosettaNeuron]
+) -> tuple[list[int], NDArray[np.float64]]:
+    """How the anchors of some neurons go together, as far as their maps are kept.
+
+    Returns:
+        Places of those neurons in the given order, and their centred correlation [n, n].
+    """
     views = folder.views()
     if views is None or not found:
-        return []
+        return [], np.zeros((0, 0))
     kept, index = views.models[folder.anchor], folder.index(folder.anchor)
     rows = ((at, kept.row(index.flat(neuron.anchor))) for at, neuron in enumerate(found))
     places = {at: row for at, row in rows if row is not None}
     if not places:
-        return []
-    known = list(places)
-    correlation = clustering.centred_correlation(kept.maps[list(places.values())])
-    grouped = clustering.cluster(correlation, concept_threshold)
+        return [], np.zeros((0, 0))
+    return list(places), clustering.centred_correlation(kept.maps[list(places.values())])
+
+
+def grouped(
+    known: Sequence[int], correlation: NDArray[np.floating], concept_threshold: float
+) -> list[Concept]:
+    """Cluster what `anchor_correlation` gave; members and medoids as places of the neurons."""
     return [
         replace(c, members=tuple(known[m] for m in c.members), medoid=known[c.medoid])
-        for c in grouped
+        for c in clustering.cluster(correlation, concept_threshold)
     ]
 
 
@@ -141,6 +187,12 @@ def pairs(folder: ResultFolder, backbone: str, selection: Selection) -> list[tup
         UnknownModelError: the result has no such backbone.
         BadRequestError: a value of the selection does not fit the result.
     """
+    given = imported(folder)
+    if given is not None:
+        if backbone not in folder.backbones:
+            raise UnknownModelError(backbone, folder.backbones)
+        found = [(n.anchor, n.partners[backbone]) for n in _listed(given, selection)]
+        return sorted(found, key=lambda pair: -pair[1].score)
     table = table_of(folder, folder.anchor, backbone, selection.score)
     return match_pairs(table, selection, folder.index(folder.anchor), folder.index(backbone))
 
@@ -154,6 +206,10 @@ def summary(folder: ResultFolder, result: str, selection: Selection) -> MatchSum
     Raises:
         BadRequestError: a value of the selection does not fit the result.
     """
+    given = imported(folder)
+    if given is not None:
+        _listed(given, selection)  # raises where it was made with another rule
+        return replace(given.summary, result=result)
     kept, cross = tables(folder, selection.score), _cross_for(folder, selection)
     every = replace(selection, above_null=False)
     anchors = folder.index(folder.anchor)

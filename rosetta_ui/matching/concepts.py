@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-THRESHOLD = 0.7
+from rosetta_ui.types import CONCEPT_THRESHOLD
+
+THRESHOLD = CONCEPT_THRESHOLD
 """Two clusters merge while their members' correlation averages at least 1 - this.
 
 Among the 113 neurons of DCGAN x four backbones on 64 images, 95 % of all pairs correlate below

@@ -108,23 +108,30 @@ class Counts:
         if self._activations is not None:
             self._activations.flush()
 
-    def take_snapshot(self, names: Sequence[SnapshotName], workers: Workers) -> None:
-        """Look at the pairs found so far; in a shared run, together with the other processes."""
+    def take_snapshot(self, names: Sequence[SnapshotName], workers: Workers) -> Snapshot | None:
+        """Look at the pairs found so far, for the convergence; only rank 0 gets them."""
+        self.taken.update(names)
+        found = self.look(workers)
+        if found is not None:
+            self.snapshots.update(dict.fromkeys(names, found))
+        return found
+
+    def look(self, workers: Workers) -> Snapshot | None:
+        """The pairs found so far; in a shared run, together with the other processes."""
         counted = self.correlation
         if workers.world > 1:
             counted = self._new_pass(None)
             counted.load_state_dict(self.correlation.state_dict())
             workers.add_up(counted.tensors_to_reduce())
-        self.taken.update(names)
         if workers.rank:
-            return
+            return None
         tables = counted.finish()
         neighbours: dict[Pair, dict[ScoreName, Neighbours]] = {
             pair: {s: tables[pair].neighbours(s, SNAPSHOT_K) for s in KEPT_SCORES}
             for pair in self._plan.pairs
         }
         n_images = next(iter(tables.values())).n_images
-        self.snapshots.update({name: Snapshot(n_images, neighbours) for name in names})
+        return Snapshot(n_images, neighbours)
 
     def meet(self, workers: Workers) -> None:
         """Add up the sums of all processes; afterwards only rank 0 has all of them."""

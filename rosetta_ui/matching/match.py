@@ -8,7 +8,7 @@ asked for). Knows no cache keys and no result folders.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
@@ -23,6 +23,7 @@ from rosetta_ui.matching.outcome import (
     MatchPlan,
     MatchStep,
     MatchTools,
+    Snapshot,
     SnapshotName,
 )
 from rosetta_ui.matching.precision import half_forwards, relative_error
@@ -38,6 +39,12 @@ MEMORY_SHARE = 0.5
 BATCH_BYTES = 640 << 20
 """Bytes of maps in one batch on a CPU: a 1024 px generator is as fast with 2 pictures a batch as
 with 8 (0.75 s each against 1.2), and its maps take a quarter of the memory."""
+
+LOOK_SHARE = 0.01
+"""Share of the time for looks at the pairs found so far, beside those for the convergence.
+
+A look costs as much as a snapshot: how long one takes is known once the first is taken.
+"""
 
 
 class MatchRun:
@@ -80,6 +87,8 @@ class MatchRun:
         self.saved = self._done = 0
         self._seconds = 0.0
         self._half_told = False
+        self._found: Snapshot | None = None
+        self._looked = self._look_cost = 0.0
 
     # The loop
 
@@ -118,7 +127,8 @@ class MatchRun:
             return None if workers.rank else self._counts.finish(self._seconds)
 
     def _step(self) -> MatchStep:
-        return MatchStep(self._done, self.total, self.saved)
+        found, self._found = self._found, None
+        return MatchStep(self._done, self.total, self.saved, found)
 
     def _advance(self) -> None:
         """Count one batch, or make the batch smaller where memory does not suffice."""
@@ -271,7 +281,7 @@ class MatchRun:
         workers = self._tools.workers
         if names := self._due_snapshots().get(self._start + self._done):
             if workers.world == 1:
-                self._counts.take_snapshot(names, workers)
+                self._look_at_pairs(lambda: self._counts.take_snapshot(names, workers))
             else:
                 # Nobody passes this point before rank 0 has saved what was found here, so a
                 # resumed run never waits for a process that is further on.
@@ -279,9 +289,27 @@ class MatchRun:
                 self._counts.take_snapshot(names, workers)
                 self.save()
                 workers.barrier()
+        elif workers.world == 1 and self._may_look():
+            self._look_at_pairs(lambda: self._counts.look(workers))
         checkpoint, since = self._tools.checkpoint, self._done - self.saved
         if checkpoint is not None and since and checkpoint.due(self._tools.every, since):
             self.save()
+
+    def _look_at_pairs(self, look: Callable[[], Snapshot | None]) -> None:
+        begun = time.monotonic()
+        self._found = look()
+        self._looked = time.monotonic()
+        self._look_cost = self._looked - begun
+
+    def _may_look(self) -> bool:
+        """Whether another look at the pairs costs no more than `LOOK_SHARE` of the time.
+
+        Tables can be made at the end of a block of the null only.
+        """
+        counted = self._done >= self._stop - self._start
+        if not self._look_cost or counted or not self._counts.correlation.at_boundary:
+            return False
+        return time.monotonic() - self._looked >= self._look_cost / LOOK_SHARE
 
     def save(self) -> None:
         """Save the state, unless nothing was counted or there is no place for it.
@@ -318,6 +346,8 @@ class MatchRun:
                 self.saved = self._done = int(facts["done"])
                 self._batch = min(int(facts["batch"]), self._batch)
                 self._seconds = float(facts["seconds"])
+                taken = self._counts.snapshots.values()
+                self._found = max(taken, key=lambda snapshot: snapshot.n_images, default=None)
                 tools.note(f"Going on after {self._done} saved images.")
         if tools.workers.world > 1:
             self._share()

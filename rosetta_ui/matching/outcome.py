@@ -114,11 +114,13 @@ class MatchStep:
         done: images of this process counted so far.
         total: images of this process in all.
         saved: images whose counts are on disk.
+        found: what a new look at the tables has found, if there was one.
     """
 
     done: int
     total: int
     saved: int
+    found: Snapshot | None = None
 
 
 @dataclass(frozen=True)

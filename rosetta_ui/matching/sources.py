@@ -138,7 +138,7 @@ class PhotoImages:
         for index in indices:
             check()
             picture = centre_crop(read_photo(self._photos.photos[index]), self._size)
-            values = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+            values = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]
             images.append(resize(values.float() / 127.5 - 1, self._size, "bilinear"))
         return Images(torch.cat(images).to(self._device)), {}
 

@@ -260,6 +260,16 @@ class ResultFolder:
             self._sheets.move_to_end(sheet)
             return self._sheets[sheet][image % SHEET_TILES].copy()
 
+    def content(self, name: str) -> bytes:
+        """The bytes of one of the folder's own files, such as an imported dictionary.
+
+        Raises:
+            StoreError: it is missing or damaged.
+        """
+        self._check_digest(name)
+        with said_plainly(self.path / name, "read"):
+            return self._inside(name).read_bytes()
+
     def verify(self) -> None:
         """Compare every file with its digest.
 

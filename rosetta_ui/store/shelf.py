@@ -11,6 +11,7 @@ from rosetta_ui.errors import BadRequestError, StoreError
 from rosetta_ui.store.checked import Checked
 from rosetta_ui.store.files import folder_bytes, read_json, said_plainly, write_json
 from rosetta_ui.store.folder import RECORD, ResultFolder
+from rosetta_ui.store.importing import imported
 from rosetta_ui.store.store import Store
 from rosetta_ui.types import ResultInfo
 
@@ -149,6 +150,7 @@ class ResultShelf:
         bundled = result in self._bundled
         own = folder.path.parent == self._store.root / "results"
         entry = self._store.entry(result) if own else None
+        given = imported(folder)
         return ResultInfo(
             result=result,
             title=_title(folder.path) or folder.record.title,
@@ -157,6 +159,7 @@ class ResultShelf:
             saved=entry is not None and entry.saved,
             bundled=bundled,
             bytes=folder_bytes(folder.path),
+            fixed=given.selection if given is not None else None,
         )
 
 

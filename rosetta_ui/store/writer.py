@@ -38,7 +38,7 @@ from rosetta_ui.store.record import (
 from rosetta_ui.types import MatchRequest, ScoreName
 
 _OURS = re.compile(
-    r"result\.json|pairs\.csv|title\.json|saved|NOTICE\.txt|previews(-\d+)?\.webp|views\.safetensors|\.partial-.*"
+    r"result\.json|dictionary\.json|pairs\.csv|title\.json|saved|NOTICE\.txt|previews(-\d+)?\.webp|views\.safetensors|\.partial-.*"
     r"|(scores|dead|stats|views|neighbours)-[\w.~%+-]+\.(npy|safetensors|safetensors\.xz)"
 )
 _SMALLEST_LOSSY = 96
@@ -278,6 +278,11 @@ def default_title(request: MatchRequest, models: Sequence[str]) -> str:
     backbones = ", ".join(models[1:])
     title = f"{models[0]} × {backbones} · {request.n_images} images, seed {request.seed}{which}"
     return title if len(title) <= 120 else f"{title[:117]}..."
+
+
+def is_result_file(name: str) -> bool:
+    """Whether a name is one of a result folder's layout; such a name is no path."""
+    return _OURS.fullmatch(name) is not None and not name.startswith(".")
 
 
 def clear_for_result(folder: Path) -> None:

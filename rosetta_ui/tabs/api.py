@@ -1,9 +1,11 @@
-"""The app for programs: four named endpoints that `gradio_client` calls; nothing else is public.
+"""The app for programs: named endpoints that `gradio_client` calls; nothing else is public.
 
     match     run, join or resume a match; yields its progress, the finished one last
     rosetta   the Rosetta Neurons of a result, as `rosetta --json` prints them
     heatmaps  maps of some units on one image
     export    a file of a result
+    edit      change a picture; yields frames, the finished picture last
+    invert    a picture looked for in a generator's world (`tabs/api_invert.py`)
 
 Results are named by their ids only: a visitor's text is never taken for a path.
 """
@@ -13,7 +15,7 @@ Results are named by their ids only: a visitor's text is never taken for a path.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
@@ -23,28 +25,30 @@ from numpy.typing import NDArray
 
 from rosetta_ui.errors import BadRequestError, RosettaError
 from rosetta_ui.tabs import present
+from rosetta_ui.tabs.api_edit import EditApi, EditApiEngine
 from rosetta_ui.tabs.files import file_json
 from rosetta_ui.types import (
     HeatmapRow,
     JobStatus,
     MatchRequest,
     MatchSummary,
+    PersonNames,
     ResultInfo,
     Selection,
     Unit,
 )
 from rosetta_ui.widgets.factory import picture_uri
 
-ENDPOINTS = ("match", "rosetta", "heatmaps", "export")
+ENDPOINTS = ("match", "rosetta", "heatmaps", "export", "edit", "invert")
 HEARTBEAT = 0.25  # seconds between looks at a job: also how long a cancelled call goes on
 MOST_UNITS = 64
 
 Rule = Literal["published", "mutual", "clique"]
 Score = Literal["", "pearson", "centred", "published"]
-Kind = Literal["json", "csv", "parquet", "html", "webp"]
+Kind = Literal["json", "csv", "parquet", "zip", "html", "webp"]
 
 
-class ApiEngine(Protocol):
+class ApiEngine(EditApiEngine, Protocol):
     """What programs ask of the engine."""
 
     def default_request(self) -> MatchRequest: ...
@@ -63,7 +67,7 @@ class ApiEngine(Protocol):
         selection: Selection,
         kind: str,
         neuron: str = "",
-        names: Mapping[str, str] | None = None,
+        names: PersonNames | None = None,
     ) -> bytes: ...
     def heatmaps(
         self, result: str, units: Sequence[Unit], image: int, size: int = 64
@@ -226,8 +230,9 @@ class Api:
 
         Args:
             result: id; empty takes the first.
-            kind: json, csv or parquet (the dictionary), html (the gallery as one page that needs no
-                server), webp (a short film of one neuron).
+            kind: json, csv or parquet (the dictionary), zip (with pictures and maps, for another
+                installation), html (the gallery as one page that needs no server), webp (a short
+                film of one neuron).
             rule: as for `rosetta`.
             k: as for `rosetta`.
             score: as for `rosetta`.
@@ -296,3 +301,4 @@ def api_endpoints(engine: ApiEngine) -> None:
     gr.api(api.rosetta, api_name="rosetta", concurrency_limit=4)
     gr.api(api.heatmaps, api_name="heatmaps", concurrency_limit=2)
     gr.api(api.export, api_name="export", concurrency_limit=2)
+    gr.api(EditApi(engine).edit, api_name="edit", concurrency_limit=4)

@@ -11,6 +11,7 @@ MIME = {
     "parquet": "application/vnd.apache.parquet",
     "html": "text/html",
     "webp": "image/webp",
+    "zip": "application/zip",
 }
 
 
@@ -19,7 +20,7 @@ def file_json(result: str, kind: str, data: bytes) -> dict[str, str]:
 
     Args:
         result: id, which becomes part of the file's name.
-        kind: json, csv, parquet, html or webp: also the name's suffix.
+        kind: json, csv, parquet, zip, html or webp: also the name's suffix.
         data: what is in it.
 
     Returns:

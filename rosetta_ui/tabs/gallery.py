@@ -8,6 +8,8 @@ selection itself live in the page, so that they need no request.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -21,8 +23,17 @@ from rosetta_ui.errors import BadRequestError
 from rosetta_ui.tabs import present
 from rosetta_ui.tabs.files import file_json
 from rosetta_ui.types import (
+    CONCEPT_THRESHOLD,
+    ActiveUnits,
+    ClassFavour,
+    ConceptInfo,
+    ExpressedImage,
+    Expression,
     HeatmapRow,
+    Imported,
+    JobStatus,
     MatchSummary,
+    PersonNames,
     ResultInfo,
     RosettaNeuron,
     ScoreName,
@@ -52,6 +63,12 @@ class GalleryEngine(Protocol):
     def index(self, result: str) -> dict[str, UnitIndex]: ...
     def summary(self, result: str, selection: Selection) -> MatchSummary: ...
     def neurons(self, result: str, selection: Selection) -> list[RosettaNeuron]: ...
+    def concepts(
+        self, result: str, selection: Selection, threshold: float = CONCEPT_THRESHOLD
+    ) -> list[ConceptInfo]: ...
+    def classes(
+        self, result: str, selection: Selection, threshold: float = CONCEPT_THRESHOLD
+    ) -> dict[int, list[ClassFavour]]: ...
     def images(self, result: str) -> int: ...
     def preview(self, result: str, image: int) -> NDArray[np.uint8]: ...
     def best_images(self, result: str, neuron: RosettaNeuron, n: int = 8) -> list[int]: ...
@@ -61,15 +78,22 @@ class GalleryEngine(Protocol):
     def heatmaps(
         self, result: str, units: Sequence[Unit], image: int, size: int = 64
     ) -> HeatmapRow: ...
-    def export(self, result: str, selection: Selection) -> dict[str, Any]: ...
     def export_file(
         self,
         result: str,
         selection: Selection,
         kind: str,
         neuron: str = "",
-        names: Mapping[str, str] | None = None,
+        names: PersonNames | None = None,
     ) -> bytes: ...
+    def import_file(self, data: bytes) -> Imported: ...
+    def start_expression(self, result: str, neuron: RosettaNeuron) -> str: ...
+    def expression(self, job: str) -> Expression: ...
+    def job(self, job: str) -> JobStatus: ...
+    def stop(self, job: str) -> None: ...
+    def active_units(
+        self, result: str, image: int, box: tuple[float, float, float, float], most: int = 12
+    ) -> list[ActiveUnits]: ...
 
 
 class Gallery:
@@ -102,6 +126,26 @@ class Gallery:
             "threshold": present.number(summary.threshold),
             "null_rosetta": present.count(summary.null_rosetta),
             "partial": summary.partial,
+        }
+
+    def concepts(self, asked: Asked) -> list[present.Json]:
+        """The neurons of a list grouped into concepts, in words; members as places in it."""
+        result, selection = present.text_of(asked, "result"), self._selection(asked)
+        places = {anchor: at for at, anchor in enumerate(self._known(result, selection))}
+        found = self._engine.concepts(result, selection, _grouping(asked))
+        return [present.concept_json(concept, places) for concept in found]
+
+    def classes(self, asked: Asked) -> present.Json:
+        """The classes that go with each concept, by number; seconds at first."""
+        result, selection = present.text_of(asked, "result"), self._selection(asked)
+        found = self._engine.classes(result, selection, _grouping(asked))
+        return {
+            str(number): [
+                [each.backbone, each.name, present.number(each.r), present.number(each.chance)]
+                for each in favours
+            ]
+            for number, favours in found.items()
+            if favours
         }
 
     def thumbs(self, asked: Asked) -> present.Json:
@@ -163,18 +207,70 @@ class Gallery:
             "values": [[round(float(v), 3) for v in there[at]] for at in order],
         }
 
-    def dictionary(self, asked: Asked) -> present.Json:
-        """The neurons in the exchange format of the command line."""
-        return self._engine.export(present.text_of(asked, "result"), self._selection(asked))
+    def there(self, asked: Asked) -> list[present.Json]:
+        """The units most active at a place, matched or not, model by model; seconds at first."""
+        found = self._engine.active_units(
+            present.text_of(asked, "result"),
+            present.whole_of(asked, "image", 0),
+            _box(asked.get("box")),
+        )
+        return [
+            {
+                "model": each.model,
+                "looked_at": each.looked_at,
+                "every": each.every,
+                "units": [[str(unit), present.number(value, 2)] for unit, value in each.units],
+            }
+            for each in found
+        ]
+
+    def express(self, asked: Asked) -> present.Json:
+        """Start making images that express one neuron."""
+        result = present.text_of(asked, "result")
+        known = self._known(result, self._selection(asked))
+        neuron = _found(known, present.text_of(asked, "anchor"))
+        return {"job": self._engine.start_expression(result, neuron)}
+
+    def expressed(self, asked: Asked) -> present.Json:
+        """How far that is; the images where they are others than those the page has seen."""
+        job = present.text_of(asked, "job")
+        made = self._engine.expression(job)
+        seen = present.whole_of(asked, "seen", -1, -1)
+        status = present.job_json(self._engine.job(job))
+        images = [_expressed(image) for image in made.images] if made.step != seen else None
+        return {**status, "step": made.step, "images": images or None}
+
+    def stop(self, asked: Asked) -> present.Json:
+        """Ask such a job to stop; the images that it has stay."""
+        self._engine.stop(present.text_of(asked, "job"))
+        return {}
 
     def file(self, asked: Asked) -> present.Json:
         """A file for others: a page, a film, a table."""
         result, kind = present.text_of(asked, "result"), present.text_of(asked, "kind")
-        given = asked.get("names")
-        names = {str(k): str(v)[:60] for k, v in given.items()} if isinstance(given, dict) else {}
+        names = PersonNames(
+            _named(asked.get("names")), _named(asked.get("concepts")), _grouping(asked)
+        )
         neuron = present.text_of(asked, "neuron")
         data = self._engine.export_file(result, self._selection(asked), kind, neuron, names)
         return file_json(result, kind, data)
+
+    def take(self, asked: Asked) -> present.Json:
+        """A dictionary or bundle of another installation becomes a result here."""
+        try:
+            data = base64.b64decode(present.text_of(asked, "data"), validate=True)
+        except binascii.Error as error:
+            raise BadRequestError("The file did not arrive whole.", "Choose it again.") from error
+        came = self._engine.import_file(data)
+        return {
+            "result": came.result,
+            "rule": came.selection.rule,
+            "k": came.selection.k,
+            "score": came.selection.score,
+            "favourites": dict(came.names.neurons),
+            "concept_names": dict(came.names.concepts),
+            "note": came.note,
+        }
 
     def _view(self, asked: Asked) -> tuple[str, RosettaNeuron, int, list[int]]:
         """Result, neuron, image and the neuron's best images of a question for one view."""
@@ -218,12 +314,33 @@ class Gallery:
         return self._pictures.get((result, image), ask)
 
 
-def _cells(box: object, size: int) -> tuple[slice, slice]:
-    """Rows and columns of a map that a point or box of the picture covers; at least one cell."""
+def _named(given: object) -> dict[str, str]:
+    """A person's names for units, as the page keeps them."""
+    return {str(k): str(v)[:60] for k, v in given.items()} if isinstance(given, dict) else {}
+
+
+def _grouping(asked: Asked) -> float:
+    if asked.get("grouping") is None:
+        return CONCEPT_THRESHOLD
+    return present.decimal_of(asked, "grouping")
+
+
+def _box(box: object) -> tuple[float, float, float, float]:
+    """A point or box of the picture as x0, y0, x1, y1.
+
+    Raises:
+        BadRequestError: it is none.
+    """
     numbers = box if isinstance(box, list) else []
     if len(numbers) not in (2, 4) or not all(isinstance(v, int | float) for v in numbers):
         raise BadRequestError(f"{box!r} is no place in a picture.", "Give [x, y] or a box.")
     x0, y0, x1, y1 = (min(max(float(v), 0.0), 1.0) for v in (numbers * 2)[:4])
+    return x0, y0, x1, y1
+
+
+def _cells(box: object, size: int) -> tuple[slice, slice]:
+    """Rows and columns of a map that a point or box of the picture covers; at least one cell."""
+    x0, y0, x1, y1 = _box(box)
 
     def cells(low: float, high: float) -> slice:
         first = min(int(min(low, high) * size), size - 1)
@@ -281,15 +398,48 @@ def _cell_of(unit: Unit, values: NDArray[np.float32], span: tuple[float, float])
     }
 
 
+def _expressed(image: ExpressedImage) -> present.Json:
+    return {
+        "start": image.start,
+        "before": picture_uri(image.before, 256),
+        "after": picture_uri(image.after, 256),
+        "cells": [
+            {
+                **_cell_of(unit, values, (float(values.min()), float(values.max()))),
+                "before": present.number(image.activity_before[unit], 2),
+                "after": present.number(image.activity_after[unit], 2),
+            }
+            for unit, values in image.maps.items()
+        ],
+    }
+
+
 def gallery_tab(engine: GalleryEngine) -> None:
     """Lay out the Gallery inside the tab that is open."""
     gallery = Gallery(engine)
     with gr.Column(elem_id="gallery-page", elem_classes="r-page"):
         gallery_bar(
-            gallery.results, gallery.neurons, gallery.active, gallery.dictionary, gallery.file
+            {
+                "results": gallery.results,
+                "neurons": gallery.neurons,
+                "concepts": gallery.concepts,
+                "classes": gallery.classes,
+                "active": gallery.active,
+                "file": gallery.file,
+                "take": gallery.take,
+            }
         )
         with gr.Row(elem_id="gallery-split"):
             with gr.Column(elem_id="gallery-list", min_width=0):
                 map_grid(gallery.thumbs)
             with gr.Column(elem_id="gallery-view", min_width=0):
-                large_view(gallery.coarse, gallery.large)
+                large_view(
+                    {
+                        "coarse": gallery.coarse,
+                        "large": gallery.large,
+                        "there": gallery.there,
+                        "express": gallery.express,
+                        "expressed": gallery.expressed,
+                        "stop": gallery.stop,
+                    }
+                )

@@ -14,6 +14,7 @@ from rosetta_ui.errors import BadRequestError
 from rosetta_ui.tabs import present
 from rosetta_ui.tabs.plots import PlotsEngine, compare_section, plots_section
 from rosetta_ui.types import (
+    MOST_IMAGES,
     AddRequest,
     Estimate,
     JobStatus,
@@ -33,7 +34,6 @@ from rosetta_ui.widgets.match_history import match_history
 from rosetta_ui.widgets.match_job import match_job
 from rosetta_ui.widgets.match_summary import match_summary
 
-MOST_IMAGES = 10_000_000
 PUBLISHED_BACKBONES = ("mae", "dino", "clip", "resnet50")
 
 
@@ -131,6 +131,15 @@ class Match:
     def job(self, asked: Asked) -> present.Json:
         """A snapshot of one job."""
         return present.job_json(self._engine.job(present.text_of(asked, "job")))
+
+    def resume(self, asked: Asked) -> present.Json:
+        """Go on with a match that was stopped, also one that another browser started."""
+        request = self._engine.job(present.text_of(asked, "job")).request
+        if request is None:
+            raise BadRequestError("This job is no match.", "Start it again.")
+        if request.photos:
+            self._refuse_strangers("a folder of photos")
+        return {"job": self._engine.start_match(request)}
 
     def stop(self, asked: Asked) -> present.Json:
         """Ask a job to stop."""
@@ -257,7 +266,7 @@ def match_tab(engine: MatchEngine, own_machine: bool = True) -> None:
             if own_machine:
                 add_model(match.addable, match.add)
         with gr.Column(elem_id="match-found-column", min_width=0):
-            match_job(match.job, match.stop, match.start)
+            match_job(match.job, match.stop, match.resume)
             match_summary(match.summary)
             plots_section(engine)
             match_history(match.results, match.keep, match.rename, match.delete)

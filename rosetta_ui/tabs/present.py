@@ -10,6 +10,7 @@ from rosetta_ui.errors import BadRequestError
 from rosetta_ui.types import (
     RULES,
     SCORES,
+    ConceptInfo,
     JobStatus,
     MatchSummary,
     ModelStatus,
@@ -138,6 +139,8 @@ def result_json(info: ResultInfo) -> Json:
         "saved": info.saved,
         "bundled": info.bundled,
         "bytes": info.bytes,
+        "fixed": info.fixed
+        and {"rule": info.fixed.rule, "k": info.fixed.k, "score": info.fixed.score},
     }
 
 
@@ -165,6 +168,7 @@ def model_json(status: ModelStatus) -> Json:
 
 def job_json(status: JobStatus) -> Json:
     """A snapshot of a job."""
+    request = status.request
     return {
         "job": status.job,
         "kind": status.kind,
@@ -179,6 +183,16 @@ def job_json(status: JobStatus) -> Json:
         "place": status.place,
         "result": status.result,
         "log": list(status.log),
+        "models": [request.generator or "photos", *request.backbones] if request else [],
+        "resumes": request is not None,
+        "found": [
+            {"images": each.images, "rosetta": each.rosetta, "pairs": dict(each.pairs)}
+            for each in status.found
+        ],
+        "best": [
+            [str(anchor), {name: str(unit) for name, unit in partners.items()}, number(score)]
+            for anchor, partners, score in (status.found[-1].best if status.found else ())
+        ],
     }
 
 
@@ -232,6 +246,31 @@ def model_columns(index: Mapping[str, UnitIndex]) -> list[Json]:
         }
         for name, units in index.items()
     ]
+
+
+def concept_json(concept: ConceptInfo, places: Mapping[str, int]) -> Json:
+    """One concept.
+
+    Args:
+        concept: whose members are all in `places`.
+        places: spelled anchor → its place in the list of neurons.
+    """
+    label = concept.label
+    return {
+        "number": concept.number,
+        "members": [places[str(unit)] for unit in concept.members],
+        "medoid": places[str(concept.medoid)],
+        "agreement": number(concept.agreement),
+        "label": label
+        and {
+            "text": label.text,
+            "place": label.place,
+            "size": label.size,
+            "covers": number(label.covers),
+            "colour": label.colour,
+            "against": label.against,
+        },
+    }
 
 
 def neuron_rows(

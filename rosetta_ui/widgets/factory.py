@@ -24,11 +24,14 @@ from rosetta_ui.errors import BadRequestError, RosettaError
 HERE = Path(__file__).resolve().parent
 CLIENT = (
     *("core.js", "maps.js", "terms.js", "keep.js", "neurons.js"),
+    *("dictionary_file.js", "export_menu.js", "layer_filter.js", "concepts.js"),
+    "active_units.js",
+    "expressing.js",
     *("figures.js", "grid_row.js", "picture.js", "plots.js", "shell.js"),
+    *("before.js", "crop.js", "intake.js", "sketch.js", "curves.js"),
 )
 
 Asked = Mapping[str, Any]
-    *("before.js", "crop.js", "intake.js", "sketch.js", "curves.js"),
 Call = Callable[[Asked], Any]
 """Answers a question of the page: JSON values in, JSON values out; may raise `RosettaError`."""
 
@@ -99,10 +102,10 @@ def picture_uri(picture: NDArray[np.uint8], side: int, quality: int = 84) -> str
     Args:
         picture: HWC uint8.
         side: the longer side is reduced to this many pixels; smaller pictures stay as they are.
+        quality: of WebP, to 100.
     """
     image = Image.fromarray(picture)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        quality: of WebP, to 100.
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=quality, method=2)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -15,14 +15,17 @@ const {
   setView,
   explainTerms,
   favourites,
-  setFavourite,
-  save,
-  csv,
+  conceptNames,
   neurons,
+  layerFilter,
+  exportMenu,
 } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 explainTerms(element);
 element.querySelector(".glass").append(icon("search"));
+const layers = layerFilter(part);
+const GROUPING = 0.7; // the server's own threshold, which the address leaves out
+const grouping = (state) => Number(state.grouping || GROUPING);
 
 const radios = (id) => [...part(id).querySelectorAll("input")];
 const check = (id, value) =>
@@ -42,12 +45,21 @@ const asked = (state) => ({
   score: state.score,
 });
 
+let results = [];
 let loading = 0; // questions for neurons that are on their way
 
 const fetchNeurons = latest((payload) => call(server.neurons, payload));
 
+/** The only selection that an imported dictionary can answer; undefined for other results. */
+const fixed = () => results.find((info) => info.id === get("state").result)?.fixed ?? undefined;
+
 async function loadNeurons() {
   const state = get("state");
+  const only = fixed();
+  if (only && (only.rule !== state.rule || only.k !== Number(state.k) || only.score !== state.score)) {
+    select({ rule: only.rule, k: only.k, score: only.score });
+    return;
+  }
   put("gallery", null);
   put("shown", null);
   setText("count", "Loading…");
@@ -59,6 +71,7 @@ async function loadNeurons() {
     describe(get("gallery"));
     setText("stars-count", String(Object.keys(favourites(answer.result)).length || ""));
     loadActive();
+    loadConcepts();
   } catch (error) {
     setText("count", "");
     put("gallery", { failed: error });
@@ -70,35 +83,84 @@ async function loadNeurons() {
 
 /** Fill the lists of layers and concepts with what this result has. */
 function describe(gallery) {
-  const state = get("state");
   check("score", gallery.score);
-  const { layers, concepts } = neurons.tally(gallery.rows);
-  part("layer").replaceChildren(
-    h("option", { value: "" }, "All layers"),
-    ...gallery.models.map((model) =>
-      h(
-        "optgroup",
-        { label: model.name },
-        ...model.layers
-          .map((l) => [`${model.name}/${l.name}`, l.name])
-          .filter(([key]) => layers.has(key))
-          .map(([key, name]) => h("option", { value: key }, `${name} (${layers.get(key)})`)),
-      ),
-    ),
-  );
+  const tally = neurons.tally(gallery.rows);
+  layers.fill(gallery, tally);
+  layers.show(get("state"));
+  listConcepts(gallery, tally.concepts);
+  for (const control of [part("rule"), part("k"), part("grouping"), ...radios("score")]) {
+    control.disabled = Boolean(fixed());
+  }
+}
+
+function listConcepts(gallery, concepts) {
+  const names = conceptNames(gallery.result);
+  const option = ([number, n]) => {
+    const words = neurons.conceptName(gallery.concepts.get(number), names);
+    const text = `Concept ${number + 1} (${n})${words ? `: ${words}` : ""}`;
+    return h("option", { value: String(number) }, text);
+  };
   part("concept").replaceChildren(
-    h("option", { value: "" }, "All concepts"),
-    ...concepts.map(([c, n]) => h("option", { value: String(c) }, `Concept ${c + 1} (${n})`)),
+    h("option", { value: "" }, `All concepts (${concepts.length})`),
+    h("option", { value: "each" }, "One neuron of each concept"),
+    ...concepts.map(option),
   );
   part("concept").hidden = concepts.length === 0;
-  part("layer").value = layers.has(state.layer) ? state.layer : "";
-  const known = concepts.some(([c]) => String(c) === state.concept);
-  part("concept").value = known ? state.concept : "";
+  part("concept").value = get("state").concept;
+}
+
+/* --- concepts: grouped by the server at the slider's threshold, then named --- */
+
+const askConcepts = latest((payload) => call(server.concepts, payload));
+const askClasses = latest((payload) => call(server.classes, payload));
+
+async function loadConcepts(refilter = false) {
+  const gallery = get("gallery");
+  if (!gallery?.rows) return;
+  const payload = {
+    result: gallery.result,
+    ...gallery.selection,
+    grouping: grouping(get("state")),
+  };
+  try {
+    const concepts = await askConcepts(payload);
+    if (!concepts || gallery !== get("gallery")) return;
+    neurons.regroup(gallery, concepts);
+    tellConcepts(gallery);
+    // The rows themselves change only where a filter looks at concepts.
+    if (refilter || get("state").concept || get("state").find) filter();
+    loadClasses(gallery, payload);
+  } catch (error) {
+    setText("count", error.message);
+  }
+}
+
+/** The classes come later: classifiers look at the pictures first. */
+async function loadClasses(gallery, payload) {
+  try {
+    const classes = await askClasses(payload);
+    if (!classes || gallery !== get("gallery")) return;
+    for (const [number, favours] of Object.entries(classes)) {
+      const concept = gallery.concepts.get(Number(number));
+      if (concept) concept.classes = favours;
+    }
+    put("concepts", gallery.concepts);
+  } catch (error) {
+    gallery.classless = error.message; // said where a concept's classes would stand
+  }
+}
+
+function tellConcepts(gallery) {
+  listConcepts(gallery, neurons.tally(gallery.rows).concepts);
+  put("concepts", gallery.concepts);
 }
 
 /* --- filters: all in the page --- */
 
-const FILTERS = ["find", "lowest", "above", "concept", "layer", "stars"];
+const FILTERS = ["find", "lowest", "above", "concept", "model", "from", "to", "size", "stars"];
+
+/** What a person called neurons and concepts of a result. */
+const namesOf = (result) => ({ stars: favourites(result), concepts: conceptNames(result) });
 
 let active = null; // at the chosen point: {asked, values: row key → one number a model}
 
@@ -107,7 +169,7 @@ function filter() {
   if (!gallery || gallery.failed) return;
   const state = get("state");
   const here = state.point && active?.asked === pointKey() ? active.values : null;
-  const rows = neurons.passing(gallery.rows, state, favourites(gallery.result), here);
+  const rows = neurons.passing(gallery, state, namesOf(gallery.result), here);
   put("active", here);
   put("shown", rows);
   count(rows.length, gallery);
@@ -123,6 +185,7 @@ function count(shown, gallery) {
     h("strong", {}, some),
     ` Rosetta Neuron${total === 1 ? "" : "s"}${chance}`,
   );
+  part("said").textContent = fixed() ? "Imported: no tables, pictures or maps" : "";
   part("clear").hidden = shown === total && FILTERS.every((key) => get("state")[key] === "");
 }
 
@@ -166,108 +229,19 @@ async function loadActive() {
 
 part("point").addEventListener("click", () => select({ point: "", pin: "" }));
 
-/* --- export --- */
+exportMenu(element, {
+  file: server.file,
+  take: server.take,
+  say: (text) => setText("count", text),
+  said: () => part("count").textContent,
+  grouping: () => grouping(get("state")),
+});
 
-const stem = () =>
-  `rosetta-${get("state")
-    .result.replace(/[^\w-]+/g, "_")
-    .slice(0, 40)}`;
-const closeMenu = () => {
-  part("export").open = false;
-};
-
-part("json").addEventListener("click", async () => {
-  closeMenu();
-  const gallery = get("gallery");
-  if (!gallery?.rows) return;
-  try {
-    const answer = await call(server.dictionary, { result: gallery.result, ...gallery.selection });
-    save(
-      `${stem()}.json`,
-      JSON.stringify({ ...answer, favourites: favourites(gallery.result) }, null, 1),
-      "application/json",
-    );
-  } catch (error) {
-    part("count").textContent = error.message;
+addEventListener("pointerdown", (event) => {
+  for (const menu of [part("export"), part("layers")]) {
+    if (!menu.contains(event.target)) menu.open = false;
   }
 });
-
-part("csv").addEventListener("click", () => {
-  closeMenu();
-  const gallery = get("gallery");
-  if (!gallery?.rows) return;
-  const table = neurons.pairTable(get("shown") ?? [], favourites(gallery.result));
-  save(`${stem()}.csv`, csv(table), "text/csv");
-});
-
-part("png").addEventListener("click", () => {
-  closeMenu();
-  put("picture-wanted", Date.now());
-});
-
-for (const button of element.querySelectorAll("[data-file]")) {
-  button.addEventListener("click", () => keepFile(button.dataset.file));
-}
-
-/** Files that the app makes: a page, a film, a table. */
-async function keepFile(kind) {
-  closeMenu();
-  const gallery = get("gallery");
-  if (!gallery?.rows) return;
-  const before = part("count").textContent;
-  setText("count", "Making the file…");
-  try {
-    const { name, mime, data } = await call(server.file, {
-      result: gallery.result,
-      ...gallery.selection,
-      kind,
-      neuron: kind === "webp" ? get("state").neuron : "",
-      names: favourites(gallery.result),
-    });
-    save(name, new Blob([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], { type: mime }));
-    if (part("count").textContent === "Making the file…") setText("count", before);
-  } catch (error) {
-    setText("count", [error.message, error.hint].filter(Boolean).join(" "));
-  }
-}
-
-part("read").addEventListener("click", () => {
-  closeMenu();
-  part("names").click();
-});
-
-part("names").addEventListener("change", async (event) => {
-  const [file] = event.target.files;
-  event.target.value = "";
-  if (file) setText("count", await readNames(file));
-});
-
-const MOST_BYTES = 20e6; // a dictionary of 5,000 neurons has 5 MB
-
-/** Favourites and names out of an exported dictionary; says how many were taken over. */
-async function readNames(file) {
-  const gallery = get("gallery");
-  if (!gallery?.byKey) return "Open a result first: names belong to its neurons.";
-  let given;
-  try {
-    given = file.size > MOST_BYTES ? null : JSON.parse(await file.text());
-  } catch {
-    given = null;
-  }
-  if (given?.schema !== 1 || !Array.isArray(given.neurons)) {
-    return "This is no dictionary: choose a file from Export, All neurons, JSON.";
-  }
-  const named = Object.entries(given.favourites ?? {}).filter(
-    ([key, name]) =>
-      typeof name === "string" && name.length <= 60 && /^[^/:]+\/[^:]+:\d+$/.test(key),
-  );
-  const known = named.filter(([key]) => gallery.byKey.has(key));
-  known.forEach(([key, name]) => setFavourite(gallery.result, key, name));
-  const rest = named.length - known.length;
-  return `${known.length} favourites read${rest ? `, ${rest} are no neurons here` : ""}.`;
-}
-
-addEventListener("pointerdown", (event) => !part("export").contains(event.target) && closeMenu());
 
 /* --- controls --- */
 
@@ -289,7 +263,13 @@ part("lowest").addEventListener("input", (e) =>
 );
 part("above").addEventListener("change", (e) => select({ above: e.target.checked ? "1" : "" }));
 part("stars").addEventListener("change", (e) => select({ stars: e.target.checked ? "1" : "" }));
-part("layer").addEventListener("change", (e) => select({ layer: chosen(e) }));
+part("grouping").addEventListener(
+  "input",
+  debounce(() => {
+    const chosen = Number(part("grouping").value);
+    select({ grouping: chosen === GROUPING ? "" : chosen });
+  }, 30),
+);
 part("concept").addEventListener("change", (e) => select({ concept: chosen(e) }));
 part("clear").addEventListener("click", () =>
   select(Object.fromEntries(FILTERS.map((key) => [key, ""]))),
@@ -324,13 +304,16 @@ function showState(state) {
   part("stars").checked = state.stars === "1";
   setText("lowest-text", state.lowest ? Number(state.lowest).toFixed(2) : "any");
   if (part("result").value !== state.result) part("result").value = state.result;
-  part("layer").value = state.layer;
+  if (document.activeElement !== part("grouping")) part("grouping").value = grouping(state);
+  setText("grouping-text", grouping(state).toFixed(2));
   part("concept").value = state.concept;
+  if (get("gallery")?.rows) layers.show(state);
 }
 
 on("state", (state, changed) => {
   showState(state);
   if (["result", "rule", "k", "score"].some((key) => changed.has(key))) loadNeurons();
+  else if (changed.has("grouping")) loadConcepts(true);
   else if (changed.has("point") || (state.point && changed.has("pin"))) loadActive();
   else if (FILTERS.some((key) => changed.has(key))) filter();
 });
@@ -341,6 +324,13 @@ on("favourites", () => {
   if (get("state").stars) filter();
 });
 
+on("concept-names", () => {
+  const gallery = get("gallery");
+  if (!gallery?.rows) return;
+  listConcepts(gallery, neurons.tally(gallery.rows).concepts);
+  if (get("state").find) filter();
+});
+
 /* --- results --- */
 
 function optionOf(info) {
@@ -349,7 +339,7 @@ function optionOf(info) {
 
 async function loadResults() {
   try {
-    const results = await call(server.results);
+    results = await call(server.results);
     const bundled = results.filter((info) => info.bundled).map(optionOf);
     const own = results.filter((info) => !info.bundled).map(optionOf);
     part("result").replaceChildren(
@@ -375,6 +365,7 @@ async function loadResults() {
       }
       part("result").value = state.result;
       if (!get("gallery") && !loading) loadNeurons();
+      else if (get("gallery")?.rows) describe(get("gallery"));
     }
   } catch (error) {
     put("gallery", { failed: error });

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import gradio as gr
 
 from rosetta_ui.widgets.factory import Call, widget
 
 
-def gallery_bar(
-    results: Call, neurons: Call, active: Call, dictionary: Call, file: Call
-) -> gr.HTML:
+def gallery_bar(calls: Mapping[str, Call]) -> gr.HTML:
     """Make the bar.
 
     Args:
-        results: {} → list of results, each with id, title, images and bundled.
-        neurons: {result, rule, k, score} → {models, rows, score, selection, threshold, ...}.
-        active: {result, rule, k, score, image, box: [x, y] or [x0, y0, x1, y1]} → {anchors: of
-            the neurons most active there, values: of each, one number a model in [0, 1]}.
-        dictionary: {result, rule, k, score} → the neurons as the command line exports them.
-        file: {result, rule, k, score, kind, neuron, names} → {name, mime, data: base64}.
+        calls: what its script asks:
+
+            results: {} → list of results, each with id, title, images, bundled and fixed.
+            neurons: {result, rule, k, score} → {models, rows, score, selection, threshold, ...}.
+            concepts: {result, rule, k, score, grouping} → [{number, members, medoid, agreement,
+                label}], members and medoid as places of the rows.
+            classes: the same → {number: [[backbone, class, r, chance], ...]}.
+            active: {result, rule, k, score, image, box: [x, y] or [x0, y0, x1, y1]} → {anchors: of
+                the neurons most active there, values: of each, one number a model in [0, 1]}.
+            file: {result, rule, k, score, kind, neuron, names, concepts, grouping} → {name, mime,
+                data: base64}.
+            take: {data: base64 of a dictionary or bundle} → {result, rule, k, score, favourites,
+                concept_names, note}.
     """
-    calls = {
-        "results": results,
-        "neurons": neurons,
-        "active": active,
-        "dictionary": dictionary,
-        "file": file,
-    }
     return widget("gallery_bar", calls, label="Result and filters")

@@ -19,6 +19,10 @@ const {
   setFavourite,
   save,
   sheet,
+  vector,
+  concepts,
+  showActive,
+  expressing,
 } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 const figures = element.querySelector(".figures");
@@ -91,6 +95,34 @@ part("called").addEventListener(
   (event) => event.key === "Enter" && part("called").blur(),
 );
 on("favourites", drawFavourite);
+
+/* --- the concept: its words, or a person's own name for it --- */
+
+function drawPills() {
+  part("pills").replaceChildren(
+    ...[concepts.verdict(row), ...concepts.conceptPill(row, rename)].filter(Boolean),
+  );
+}
+
+function rename() {
+  part("concept").hidden = false;
+  part("concept").value = concepts.conceptText(row);
+  part("concept").select();
+}
+
+function renamed(keep) {
+  if (part("concept").hidden) return;
+  part("concept").hidden = true;
+  if (keep && row) concepts.nameConcept(row, part("concept").value.trim());
+}
+
+part("concept").addEventListener("blur", () => renamed(true));
+part("concept").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" || event.key === "Escape") renamed(event.key === "Enter");
+});
+for (const topic of ["concepts", "concept-names"]) {
+  on(topic, () => row && get("gallery")?.byKey?.has(row.key) && drawPills());
+}
 
 async function copyLink() {
   try {
@@ -240,28 +272,7 @@ function describe() {
   previous.disabled = at <= 0;
   next.disabled = at < 0 || at === shown.length - 1;
   drawFavourite();
-  part("pills").replaceChildren(...[verdict(), conceptPill()].filter(Boolean));
-}
-
-/** Whether the neuron is better than chance, with the numbers that say so. */
-function verdict() {
-  const { threshold } = get("gallery");
-  const [kind, mark, words, verb] = row.above
-    ? ["good", "check", "Above the null", "is"]
-    : ["warn", "warn", "No better than chance", "is not"];
-  const pill = h(`button.r-pill.${kind}`, { type: "button" }, icon(mark), words);
-  return explain(
-    pill,
-    `Its weakest score, ${format.r(row.score)}, ${verb} above ${format.r(threshold)}, ` +
-      "the threshold that only 5 % of chance matches reach.",
-  );
-}
-
-function conceptPill() {
-  if (row.concept < 0) return null;
-  const onclick = () => select({ concept: get("state").concept === "" ? row.concept : "" });
-  const attributes = { type: "button", title: "Show only this concept", onclick };
-  return h("button.r-pill.accent", attributes, `Concept ${row.concept + 1}`);
+  drawPills();
 }
 
 function draw() {
@@ -317,11 +328,36 @@ drawn.watchPointer(figures, {
 
 const marked = () => (get("state").point ? get("state").point.split(",").map(Number) : []);
 
+/* --- the units most active at the marked place, in every model --- */
+
+const askThere = latest((payload) => call(server.there, payload));
+let there = null; // the place that is shown
+
+async function loadThere() {
+  const { result, point, pin } = get("state");
+  const root = part("active");
+  const place = point && get("gallery")?.rows ? JSON.stringify([result, pin, point]) : "";
+  if (place === there) return;
+  there = place;
+  root.hidden = !place;
+  if (!place) return;
+  root.replaceChildren(h("p.r-soft", {}, "Every model looks at this image…"));
+  try {
+    const models = await askThere({ result, image: Number(pin), box: point.split(",").map(Number) });
+    if (models && place === there) showActive(root, models);
+  } catch (error) {
+    root.replaceChildren(failure(error));
+  }
+}
+
+const more = expressing(part("express"), server);
+part("more").addEventListener("click", () => row && more.start(row));
+
 /* --- a picture to keep --- */
 
 on("picture-wanted", async (wanted) => {
   if (!wanted || !answer) return;
-  put("picture-wanted", 0);
+  put("picture-wanted", "");
   const view = get("view");
   const note = ({ unit, score }) =>
     `${unit.layer}:${unit.channel}${score === undefined ? "" : `  r ${format.r(score)}`}`;
@@ -332,14 +368,16 @@ on("picture-wanted", async (wanted) => {
   }));
   const first = { title: "Generated image", note: `image ${answer.image}`, map: null };
   try {
-    const png = await sheet({
+    const page = {
       heading: row.key,
       picture: answer.picture,
       figures: [first, ...maps],
       opacity: view.opacity,
       raw: view.mode === "raw",
-    });
-    save(`${row.key.replace(/[^\w.-]+/g, "_")}-image${answer.image}.png`, png, "image/png");
+    };
+    const stem = `${row.key.replace(/[^\w.-]+/g, "_")}-image${answer.image}`;
+    if (wanted === "svg") save(`${stem}.svg`, vector(page), "image/svg+xml");
+    else save(`${stem}.png`, await sheet(page), "image/png");
   } catch (error) {
     part("live").textContent = error.message;
   }
@@ -353,12 +391,16 @@ on("view", (view, changed) => {
 });
 
 on("state", (state, changed) => {
+  if (changed.has("neuron")) more.close();
   if (changed.has("neuron") || changed.has("image")) load();
   if (changed.has("point")) drawn.drawMark(figures, marked());
+  loadThere();
 });
 
 on("gallery", (gallery) => {
   known = new Map();
+  there = null;
+  loadThere();
   if (gallery?.byKey) load();
   else if (gallery?.failed || gallery?.empty) {
     part("name").textContent = "\u00a0";

@@ -14,6 +14,7 @@ const {
   maps,
   favourites,
   gridRow,
+  concepts,
 } = window.rosetta;
 const scroll = element.querySelector(".scroll");
 const table = element.querySelector(".table");
@@ -104,6 +105,7 @@ function makeLine(row, at) {
   const line = gridRow.make(row, at, {
     chosen: get("state").neuron === row.key,
     called: favourites(get("gallery").result)[row.key],
+    concept: concepts.conceptText(row),
     stop: at === focused.row ? focused.column : -1,
   });
   gridRow.label(line, row, get("active")?.get(row.key));
@@ -303,6 +305,14 @@ on("state", (state, changed) => {
 
 on("large", foot);
 on("favourites", () => rows.length && redraw());
+for (const topic of ["concepts", "concept-names"]) on(topic, tellConcepts);
+
+/** Only the words change: focus, scroll and painted maps stay. */
+function tellConcepts() {
+  for (const [at, line] of lines)
+    line.querySelector(".concept").textContent = concepts.conceptText(rows[at]);
+}
+
 on("view", (view, changed) => {
   const repaints = ["mode", "threshold", "colours"].some((key) => changed.has(key));
   if (repaints) for (const at of lines.keys()) paintLine(at);

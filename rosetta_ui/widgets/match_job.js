@@ -9,7 +9,7 @@ let timer = 0;
 let followed = "";
 const LOOK = 350; // ms between looks at a running job
 
-/* What was asked is kept in the browser, so that Resume works after a reload too. */
+/* How the neurons are chosen belongs to the form, not to the match: it is kept in the browser. */
 function remembered() {
   try {
     return JSON.parse(localStorage.getItem("rosetta-jobs") ?? "{}");
@@ -20,18 +20,18 @@ function remembered() {
 
 on("started", (started) => {
   if (!started) return;
-  const jobs = Object.entries({ ...remembered(), [started.job]: started.request }).slice(-20);
+  const { rule, k, score } = started.request;
+  const jobs = Object.entries({ ...remembered(), [started.job]: { rule, k, score } }).slice(-20);
   try {
     localStorage.setItem("rosetta-jobs", JSON.stringify(Object.fromEntries(jobs)));
   } catch {
-    // Without storage, Resume is offered only until the next reload.
+    // Without storage, a reload chooses them in the usual way.
   }
 });
 
-const requestOf = (job) => {
-  const started = get("started");
-  return started?.job === job ? started?.request : remembered()[job];
-};
+const chosenFor = (job) => remembered()[job];
+
+const KINDS = { add: "Adding a model", fetch: "Fetching weights" };
 
 const STATES = {
   queued: ["Waiting", "accent"],
@@ -43,14 +43,10 @@ const STATES = {
 
 function show(status) {
   panel.hidden = false;
-  const request = requestOf(status.job);
-  part("title").textContent = request
-    ? `${request.generator || "Photos"} × ${request.backbones.length} backbones`
-    : status.kind === "match"
-      ? "Match"
-      : status.kind === "add"
-        ? "Adding a model"
-        : "Fetching weights";
+  const [first, ...others] = status.models;
+  part("title").textContent = first
+    ? `${first} × ${others.length === 1 ? others[0] : `${others.length} backbones`}`
+    : (KINDS[status.kind] ?? "Match");
   const [words, colour] = STATES[status.state];
   part("state").replaceChildren(h(`span.r-pill.${colour}`, {}, words));
   const live = status.state === "running" || status.state === "queued";
@@ -79,10 +75,40 @@ function show(status) {
   part("log").replaceChildren(...status.log.map((text) => h("li", {}, text)));
   part("stop").hidden = !live;
   part("stop").disabled = false;
-  part("resume").hidden = !(status.state === "stopped" || status.state === "failed") || !request;
+  part("resume").hidden = !["stopped", "failed"].includes(status.state) || !status.resumes;
+  showFound(status);
   part("open").hidden = !(status.state === "done" && status.result);
   part("close").hidden = live;
 }
+
+/* --- what was found so far: it grows while the match runs --- */
+
+function showFound({ found, best, state }) {
+  const live = state !== "done" && found.length > 0;
+  part("found").hidden = !live;
+  if (!live) return;
+  const last = found[found.length - 1];
+  part("found-title").textContent =
+    `Found so far: ${format.count(last.rosetta)} Rosetta Neurons after ${format.count(last.images)} images`;
+  const backbones = Object.keys(last.pairs);
+  const line = (each) => [each.images, each.rosetta, ...backbones.map((name) => each.pairs[name])];
+  part("looks").replaceChildren(
+    h("thead", {}, row("th", ["Images", "Rosetta Neurons", ...backbones.map((name) => `${name} pairs`)])),
+    h("tbody", {}, ...found.map((each) => row("td", line(each).map(format.count)))),
+  );
+  part("best").replaceChildren(
+    ...best.map(([anchor, partners, score]) =>
+      h(
+        "li",
+        { title: [anchor, ...Object.values(partners)].join("\n") },
+        h("b.r-num", {}, format.r(score)),
+        h("span.r-mono", {}, anchor),
+      ),
+    ),
+  );
+}
+
+const row = (cell, values) => h("tr", {}, ...values.map((value) => h(cell, {}, String(value))));
 
 async function look() {
   clearTimeout(timer);
@@ -120,7 +146,7 @@ function finished(status) {
   put("results-changed", status.job);
   if (status.state !== "done") return;
   // The rule of the form is about this result, not about the one that was shown meanwhile.
-  const { rule, k, score } = requestOf(status.job) ?? get("state");
+  const { rule, k, score } = chosenFor(status.job) ?? get("state");
   select({ result: status.result, rule, k: k ?? 5, score });
 }
 
@@ -134,10 +160,8 @@ part("stop").addEventListener("click", async () => {
 });
 
 part("resume").addEventListener("click", async () => {
-  const request = requestOf(get("state").job);
   try {
-    const { job } = await call(server.start, request);
-    put("started", { job, request });
+    const { job } = await call(server.resume, { job: get("state").job });
     followed = job;
     if (job === get("state").job) look();
     else select({ job });

@@ -38,7 +38,7 @@ def settled(page: Page, tab: str) -> Page:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440, 3840])
-def test_every_tab_fits_its_width_and_is_photographed(
+def test_06_every_tab_fits_its_width_and_is_photographed(
     drawn_app: str, open_page: OpenPage, artefacts: Path, width: int, theme: str
 ) -> None:
     height = {390: 844, 1440: 900, 3840: 2160}[width]
@@ -78,7 +78,7 @@ def test_the_theme_that_a_person_chose_survives_a_reload(
     assert page.evaluate("document.body.classList.contains('dark')")
 
 
-def test_hostile_names_are_text_everywhere(drawn_app: str, open_page: OpenPage) -> None:
+def test_20_hostile_names_are_text_everywhere(drawn_app: str, open_page: OpenPage) -> None:
     # A dialog would fail the fixture; an element made from the name would be found here.
     page = settled(open_page(f"{drawn_app}/?result=second"), "gallery")
     assert page.locator("img[src='x']").count() == 0

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from driving import PATIENCE, OpenPage
@@ -40,7 +41,7 @@ def shown_keys(page: Page) -> list[str]:
     return page.evaluate("rosetta.get('shown').map((row) => row.key)")
 
 
-def test_a_click_changes_grid_columns_scores_and_address_and_reload_restores(
+def test_03_a_click_changes_grid_columns_scores_and_address_and_reload_restores(
     drawn_app: str, open_page: OpenPage
 ) -> None:
     page = ready(open_page(drawn_app))
@@ -67,7 +68,7 @@ def test_a_click_changes_grid_columns_scores_and_address_and_reload_restores(
     assert pressed.strip() == chosen["image"]
 
 
-def test_arrows_and_enter_choose_the_next_neuron(drawn_app: str, open_page: OpenPage) -> None:
+def test_04_arrows_and_enter_choose_the_next_neuron(drawn_app: str, open_page: OpenPage) -> None:
     page = ready(open_page(drawn_app))
     keys = shown_keys(page)
     page.locator(ROWS).first.locator("[data-column='0']").click()
@@ -88,7 +89,7 @@ def test_arrows_and_enter_choose_the_next_neuron(drawn_app: str, open_page: Open
     assert stops == 1
 
 
-def test_opacity_threshold_and_raw_repaint_without_a_request(
+def test_05_opacity_threshold_and_raw_repaint_without_a_request(
     drawn_app: str, open_page: OpenPage
 ) -> None:
     page = ready(open_page(drawn_app))
@@ -108,7 +109,7 @@ def test_opacity_threshold_and_raw_repaint_without_a_request(
     assert [a for a in asked if "readiness" not in a] == []
 
 
-def test_five_hundred_cells_are_painted_and_scroll(
+def test_06_five_hundred_cells_are_painted_and_scroll(
     drawn_app: str, open_page: OpenPage, saw: Callable[[str], None]
 ) -> None:
     began = time.monotonic()
@@ -126,7 +127,7 @@ def test_five_hundred_cells_are_painted_and_scroll(
     saw(f"drawn engine: first screen of 160 × 5 cells painted {painted} ms after it was asked for")
 
 
-def test_search_and_filters_change_the_list_and_the_count(
+def test_07_search_and_filters_change_the_list_and_the_count(
     drawn_app: str, open_page: OpenPage
 ) -> None:
     page = ready(open_page(drawn_app))
@@ -152,7 +153,7 @@ def test_search_and_filters_change_the_list_and_the_count(
     expect(page.locator("#map-grid .message")).to_contain_text("No neuron passes")
 
 
-def test_a_click_in_the_picture_ranks_the_neurons_active_there(
+def test_08_a_click_in_the_picture_ranks_the_neurons_active_there(
     drawn_app: str, open_page: OpenPage
 ) -> None:
     page = ready(open_page(drawn_app))
@@ -178,7 +179,7 @@ def test_a_click_in_the_picture_ranks_the_neurons_active_there(
     assert "point" not in place(page)
 
 
-def test_a_box_in_the_picture_is_a_region(drawn_app: str, open_page: OpenPage) -> None:
+def test_08_a_box_in_the_picture_is_a_region(drawn_app: str, open_page: OpenPage) -> None:
     page = ready(open_page(drawn_app))
     box = page.locator("#large-view .r-tile").nth(1).bounding_box()
     assert box
@@ -190,10 +191,10 @@ def test_a_box_in_the_picture_is_a_region(drawn_app: str, open_page: OpenPage) -
     assert len(place(page)["point"].split(",")) == 4
 
 
-def test_favourites_and_names_survive_a_reload(drawn_app: str, open_page: OpenPage) -> None:
+def test_07_favourites_and_names_survive_a_reload(drawn_app: str, open_page: OpenPage) -> None:
     page = ready(open_page(drawn_app))
     page.get_by_role("button", name="Keep as a favourite").click()
-    page.get_by_label("Your name for this concept").fill("<b>fringe</b>")
+    page.get_by_label("Your name for this neuron").fill("<b>fringe</b>")
     page.keyboard.press("Enter")
     page.reload()
     ready(page)
@@ -202,7 +203,7 @@ def test_favourites_and_names_survive_a_reload(drawn_app: str, open_page: OpenPa
     expect(page.locator("#map-grid .name .called")).to_have_text("<b>fringe</b>")
 
 
-def test_export_gives_json_csv_and_a_picture(
+def test_07_export_gives_json_csv_and_a_picture(
     drawn_app: str, open_page: OpenPage, tmp_path: Path
 ) -> None:
     page = ready(open_page(drawn_app))
@@ -239,3 +240,154 @@ def test_an_unknown_neuron_or_result_in_a_link_is_said(drawn_app: str, open_page
     expect(page.locator("#large-view .message")).to_contain_text("no Rosetta Neuron")
     page = open_page(f"{drawn_app}/?result=nothing")
     expect(page.locator("#map-grid .message")).to_contain_text("There is no result 'nothing'.")
+
+
+def test_07_layers_of_a_model_and_sizes_of_maps_filter_with_the_count(
+    drawn_app: str, open_page: OpenPage
+) -> None:
+    page = ready(open_page(drawn_app))
+    total = len(shown_keys(page))
+    count = page.locator("#gallery-bar [data-id=count]")
+    menu = page.locator("#gallery-bar [data-id=layers]")
+    menu.locator("summary").click()
+    menu.get_by_label("Model").select_option("dinov2-s")
+    expect(count).to_contain_text(f"{total} Rosetta Neurons")  # every neuron has a partner there
+    menu.get_by_label("From layer").select_option("4")
+    menu.get_by_label("To layer").select_option("7")
+    expect(count).to_contain_text(f"of {total}")
+    depths = page.evaluate("rosetta.get('shown').map((row) => row.cells[1].unit.depth)")
+    assert depths
+    assert all(4 <= depth <= 7 for depth in depths)
+    menu.get_by_label("From layer").select_option("9")  # the other end follows
+    expect(menu.get_by_label("To layer")).to_have_value("9")
+    expect(page.locator("#gallery-bar [data-id=layers-text]")).to_contain_text("blocks.9.mlp.act")
+    chosen = len(shown_keys(page))
+    page.reload()
+    ready(page)
+    assert len(shown_keys(page)) == chosen
+    page.get_by_role("button", name="Clear filters").click()
+    menu.locator("summary").click()
+    menu.get_by_label("Map size").select_option("7x7")
+    expect(count).to_contain_text(f"of {total}")
+    sizes = page.evaluate(
+        "rosetta.get('shown').map((row) => row.cells.some((c) => c.unit.size[0] === 7))"
+    )
+    assert sizes
+    assert all(sizes)
+
+
+def test_07_concepts_are_named_regrouped_at_once_and_a_person_s_name_wins(
+    drawn_app: str, open_page: OpenPage
+) -> None:
+    page = ready(open_page(drawn_app))
+    words = page.locator("#map-grid .line[aria-selected=true] .concept")
+    expect(words).to_have_text("top left, small, dark brown")
+    pill = page.locator("#large-view [data-id=pills] .r-pill.accent")
+    expect(pill).to_contain_text("top left, small, dark brown")
+    pill.hover()
+    expect(page.get_by_role("tooltip")).to_contain_text("Fires at the top left, on 7.0 %")
+    # A class whose name is hostile stands there as text.
+    expect(page.get_by_role("tooltip")).to_contain_text("<img src=x onerror=alert(1)>")
+    concepts = page.get_by_label("Concept", exact=True)
+    usual = concepts.locator("option").count()
+    concepts.select_option("each")
+    page.wait_for_function("n => rosetta.get('shown').length === n", arg=usual - 2)
+    slider = page.get_by_label("How unlike neurons of one concept may be")
+    slider.fill("1.2")
+    expect(concepts.locator("option")).not_to_have_count(usual)
+    page.wait_for_function("n => rosetta.get('shown').length < n", arg=usual - 2)
+    assert place(page)["grouping"] == "1.2"
+    slider.fill("0.7")
+    expect(concepts.locator("option")).to_have_count(usual)
+    concepts.select_option("")
+    page.locator("#large-view").get_by_role("button", name="Name this concept").click()
+    page.get_by_label("Your name for this group of neurons").fill("<b>fringe</b>")
+    page.keyboard.press("Enter")
+    expect(words).to_have_text("<b>fringe</b>")
+    page.reload()
+    ready(page)
+    expect(words).to_have_text("<b>fringe</b>")
+    page.get_by_label("Find a unit, layer or model").fill("fringe")
+    expect(page.locator("#gallery-bar [data-id=count]")).to_contain_text("of 160")
+
+
+def test_07_a_view_is_kept_as_an_svg_that_needs_nothing_beside_it(
+    drawn_app: str, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = ready(open_page(drawn_app))
+    page.get_by_text("Export", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="This neuron, SVG").click()
+    made = tmp_path / "view.svg"
+    download.value.save_as(made)
+    text = made.read_text()
+    root = ElementTree.fromstring(text)
+    spelled = "{http://www.w3.org/2000/svg}"
+    unit = page.locator(NAME).inner_text()
+    assert root.findtext(f"{spelled}title") == unit
+    images = [node.get("href") for node in root.iter(f"{spelled}image")]
+    assert len(images) == 11  # the picture six times, five maps
+    assert all(str(address).startswith("data:image/") for address in images)
+    words = [node.text or "" for node in root.iter(f"{spelled}text")]
+    assert any("dinov2-s" in each for each in words)
+
+
+def test_a_dictionary_of_another_installation_opens_in_the_gallery(
+    drawn_app: str, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = ready(open_page(drawn_app))
+    given = tmp_path / "dictionary.json"
+    given.write_text("{}")
+    page.locator("#gallery-bar [data-id=bundle]").set_input_files(given)
+    page.wait_for_function("rosetta.get('gallery')?.result === 'imported'")
+    expect(page.locator("#gallery-bar [data-id=said]")).to_contain_text("Imported")
+    expect(page.get_by_label("Rule", exact=True)).to_be_disabled()
+    assert place(page)["rule"] == "mutual"
+    assert list(page.evaluate("rosetta.favourites('imported')").values()) == ["fringe"]
+    given.write_text("<html>")
+    page.locator("#gallery-bar [data-id=bundle]").set_input_files(given)
+    count = page.locator("#gallery-bar [data-id=count]")
+    expect(count).to_contain_text("This file is no dictionary: it is not JSON.")
+
+
+def test_08_all_units_of_every_model_are_ranked_at_the_place(
+    drawn_app: str, open_page: OpenPage
+) -> None:
+    page = ready(open_page(drawn_app))
+    box = page.locator("#large-view .r-tile").first.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.3)
+    columns = page.locator("#large-view .active .column")
+    expect(columns).to_have_count(5)
+    expect(columns.first).to_contain_text("of 2,560 units")
+    expect(columns.last).to_contain_text("stored units")
+    matched = columns.nth(2).locator("button.matched").nth(1)
+    unit = matched.inner_text()
+    matched.click()
+    owner = page.evaluate(
+        "(unit) => rosetta.get('gallery').rows.find("
+        "(row) => row.cells.some((c) => c.unit.name.endsWith(`/${unit}`))).key",
+        unit,
+    )
+    expect(page.locator(NAME)).to_have_text(owner)
+    page.locator("#gallery-bar [data-id=point]").click()
+    expect(page.locator("#large-view .active")).to_be_hidden()
+
+
+def test_more_of_a_neuron_is_made_with_progress_and_stops(
+    drawn_app: str, open_page: OpenPage
+) -> None:
+    page = ready(open_page(drawn_app))
+    page.get_by_role("button", name="Show me more of this").click()
+    panel = page.locator("#large-view .express")
+    expect(panel.locator(".card")).to_have_count(4)
+    expect(panel).to_contain_text(re.compile(r"Step [1-9]\d* of 90, .* left"))
+    expect(panel.locator(".card").first).to_contain_text("+0.80 σ → +2.40 σ")
+    panel.get_by_label("Whose map lies on the images").select_option("2")
+    painted = panel.locator("canvas").first
+    expect(painted).to_have_attribute("aria-label", re.compile("efficientnet-lite0/"))
+    panel.get_by_role("button", name="Stop").click()
+    expect(panel).to_contain_text("Stopped; these are the best so far.")
+    expect(panel.locator(".card")).to_have_count(4)
+    page.locator(ROWS).nth(2).click()
+    expect(panel).to_be_hidden()

@@ -67,7 +67,7 @@ def click_neuron(page: Page, plot: str, key: str) -> None:
     assert neuron_of(page) == key
 
 
-def test_a_matrix_cell_a_scatter_point_and_a_table_row_of_a_pair_select_the_same(
+def test_10_a_matrix_cell_a_scatter_point_and_a_table_row_of_a_pair_select_the_same(
     drawn_app: str, open_page: OpenPage
 ) -> None:
     plot = "#plot-view .canvas"

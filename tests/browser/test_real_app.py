@@ -88,7 +88,7 @@ def opened(page: Page) -> Page:
     return page
 
 
-def test_the_page_is_usable_with_no_network(app: App, open_page: OpenPage, saw: Saw) -> None:
+def test_01_the_page_is_usable_with_no_network(app: App, open_page: OpenPage, saw: Saw) -> None:
     page = open_page(app.address)
     page.wait_for_selector("#map-grid .message:visible, #large-view canvas[data-unit]")
     saw(f"start: page usable {time.monotonic() - app.began:.1f} s after `python app.py` (goal 6)")
@@ -163,7 +163,9 @@ def painted_levels(page: Page, canvas: str, table: np.ndarray) -> np.ndarray:
     return distance.argmin(-1)
 
 
-def test_the_same_match_again_comes_from_the_cache(app: App, open_page: OpenPage, saw: Saw) -> None:
+def test_09_the_same_match_again_comes_from_the_cache(
+    app: App, open_page: OpenPage, saw: Saw
+) -> None:
     page = opened(open_page(f"{app.address}/?tab=match"))
     page.get_by_role("spinbutton", name="Images").fill("32")
     cost = page.locator("#match-form [data-id=cost]")
@@ -172,7 +174,7 @@ def test_the_same_match_again_comes_from_the_cache(app: App, open_page: OpenPage
     saw(f"match: the same again: {took:.2f} s (goal 1)")
 
 
-def test_a_real_match_stops_and_resumes(app: App, open_page: OpenPage, saw: Saw) -> None:
+def test_09_a_real_match_stops_and_resumes(app: App, open_page: OpenPage, saw: Saw) -> None:
     page = opened(open_page(f"{app.address}/?tab=match"))
     for box in page.locator("#match-form [data-id=backbones] input").all():
         box.set_checked(box.get_attribute("value") == "mobilenetv2")

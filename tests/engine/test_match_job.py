@@ -403,3 +403,56 @@ def test_a_state_whose_result_is_kept_already_is_swept(engine: Engine, finish: F
     (left / "state.safetensors").write_bytes(b"")
     assert finish(engine, request).result == result
     assert not left.exists()
+
+
+def test_what_was_found_so_far_grows_while_a_match_runs(
+    engine: Engine, planted_request: MatchRequest, finish: Finish
+) -> None:
+    status = finish(engine, planted_request)
+    assert status.request is not None
+    assert replace(status.request, psi=None) == replace(planted_request, psi=None)
+    looks = status.found
+    assert [look.images for look in looks][:3] == [8, 16, 32]
+    assert [look.rosetta for look in looks] == sorted(look.rosetta for look in looks)
+    assert looks[-1].rosetta == 24
+    assert looks[-1].pairs == {"planted-copy-a": 24, "planted-copy-b": 24}
+    best = engine.neurons(status.result, Selection())
+    anchors = {neuron.anchor for neuron in best}
+    for anchor, partners, score in looks[-1].best:
+        assert anchor in anchors
+        assert set(partners) == {"planted-copy-a", "planted-copy-b"}
+        assert score > 0.5
+
+
+def test_further_looks_keep_to_their_share_of_the_time(
+    engine: Engine,
+    planted_request: MatchRequest,
+    finish: Finish,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rosetta_ui.matching.match.LOOK_SHARE", 1e9)
+    many = finish(engine, replace(planted_request, batch_size=2, seed=1))
+    assert [look.images for look in many.found] == [8, 16, 24, 32, 40, 48, 56]
+    monkeypatch.setattr("rosetta_ui.matching.match.LOOK_SHARE", 1e-9)
+    few = finish(engine, replace(planted_request, batch_size=2, seed=2))
+    assert [look.images for look in few.found] == [8, 16, 32]
+
+
+def test_a_stopped_match_knows_its_request_after_a_restart(
+    tmp_path: Path, tiny_registry: Registry, planted_request: MatchRequest
+) -> None:
+    from rosetta_ui.engine.flow import MatchJob
+    from rosetta_ui.engine.matching_job import run_match
+
+    with Engine(Settings(cache_dir=tmp_path, device="cpu"), tiny_registry) as first:
+        request = checked(planted_request, first._bench.registry)
+        key = result_key(request, first._bench.registry, first._bench.weights)
+        task = run_match(first._bench, MatchJob(request, key, "", None, 0))
+        list(islice((s for s in task if "done" in s), 3))
+        with pytest.raises(Cancelled):
+            task.throw(Cancelled())
+    with Engine(Settings(cache_dir=tmp_path, device="cpu"), tiny_registry) as second:
+        (status,) = second.jobs()
+        assert status.state == "stopped"
+        assert status.request == request
+        assert second.wait(second.start_match(status.request), 60).state == "done"

@@ -16,7 +16,7 @@ from rosetta_ui.engine.sharing import FILE_KINDS
 from rosetta_ui.errors import BadRequestError, EmptyMatchError
 from rosetta_ui.settings import Settings
 from rosetta_ui.store.exchange import Packing, pack_dictionary
-from rosetta_ui.types import Selection
+from rosetta_ui.types import PersonNames, Selection
 from tests.store.synthetic import ANCHOR, planted, write_planted
 
 USUAL = Selection()
@@ -125,6 +125,7 @@ def test_every_kind_of_file_is_written(
 ) -> None:
     data = planted_engine.export_file(str(folder / which), USUAL, kind)
     starts = {"json": b"{", "csv": b"anchor,", "parquet": b"PAR1", "html": b"<!doctype html>"}
+    starts["zip"] = b"PK"
     assert data.startswith(starts.get(kind, b"RIFF"))
     if kind == "webp":
         with Image.open(io.BytesIO(data)) as film:
@@ -134,9 +135,9 @@ def test_every_kind_of_file_is_written(
 def test_names_of_a_person_go_into_json_and_page(planted_engine: Engine, folder: Path) -> None:
     result = str(folder / "full")
     last = str(planted_engine.neurons(result, USUAL)[-1].anchor)
-    names = {last: "fringe"}
+    names = PersonNames({last: "fringe"})
     made = json.loads(planted_engine.export_file(result, USUAL, "json", names=names))
-    assert made["favourites"] == names
+    assert made["favourites"] == names.neurons
     page = planted_engine.export_file(result, USUAL, "html", names=names).decode()
     assert page.index("fringe") < page.index('"name":""')  # what a person named comes first
 

@@ -19,10 +19,19 @@ from numpy.typing import NDArray
 from rosetta_ui.errors import BadRequestError, StoreError
 from rosetta_ui.store.exchange import export_json
 from rosetta_ui.types import (
+    CONCEPT_THRESHOLD,
+    ActiveUnits,
     AddRequest,
     BackboneSummary,
+    ClassFavour,
+    ConceptInfo,
+    ConceptLabel,
     Estimate,
+    ExpressedImage,
+    Expression,
+    FoundSoFar,
     HeatmapRow,
+    Imported,
     JobStatus,
     LayerSpec,
     MatchRequest,
@@ -31,6 +40,7 @@ from rosetta_ui.types import (
     ModelState,
     ModelStatus,
     Partner,
+    PersonNames,
     Readiness,
     ResultInfo,
     RosettaNeuron,
@@ -135,7 +145,9 @@ class FakeEngine(FakePlots):
         self.n_neurons, self.seconds, self.started = n_neurons, seconds, time.monotonic()
         self.calls: list[str] = []
         self.editing = FakeDesk(draw)
+        self.inverting = FakeInverting()
         self._jobs: dict[str, tuple[float, MatchRequest | None, float | None]] = {}
+        self._expressed: dict[str, tuple[str, RosettaNeuron]] = {}
         request = MatchRequest(GENERATOR, tuple(LAYERS)[1:], 256, seed=0, psi=0.7, score="centred")
         self._results = [
             ResultInfo("bundled", "Faces × four backbones", request, 1.7e9, bundled=True),
@@ -145,7 +157,6 @@ class FakeEngine(FakePlots):
                 replace(request, n_images=128, seed=7, score="pearson"),
                 1.76e9,
                 bytes=48_000_000,
-        self.inverting = FakeInverting()
             ),
         ]
 
@@ -242,7 +253,19 @@ class FakeEngine(FakePlots):
             left,
             "Correlating",
             result="second" if request and done == total else "",
+            request=request,
+            found=self._found(done, total) if request else (),
             log=("Batch halved to 4: the device was short of memory.",),
+        )
+
+    def _found(self, done: int, total: int) -> tuple[FoundSoFar, ...]:
+        best = tuple(
+            (n.anchor, {name: p.unit for name, p in n.partners.items()}, n.score_min)
+            for n in self.neurons("bundled", Selection())[:5]
+        )
+        looks = [n for n in (total // 8, total // 4, total // 2) if 0 < n <= done]
+        return tuple(
+            FoundSoFar(n, 20 + n, dict.fromkeys(tuple(LAYERS)[1:], 100 + n), best) for n in looks
         )
 
     def jobs(self) -> list[JobStatus]:
@@ -334,6 +357,84 @@ class FakeEngine(FakePlots):
         kept = [n for n in found if n.score_min >= selection.lowest]
         kept = [n for n in kept if n.above_null or not selection.above_null]
         return sorted(kept, key=lambda n: -n.score_min)
+
+    def concepts(
+        self, result: str, selection: Selection, threshold: float = CONCEPT_THRESHOLD
+    ) -> list[ConceptInfo]:
+        """The drawn parts; a high threshold joins two parts each, a low one parts them again."""
+        self.calls.append(f"concepts {threshold:.2f}")
+        found = self.neurons(result, selection)
+        groups: dict[int, list[Unit]] = {}
+        for place, neuron in enumerate(found):
+            by = neuron.concept // 2 if threshold > 0.9 else neuron.concept
+            groups.setdefault(by if threshold > 0.4 else place, []).append(neuron.anchor)
+        sizes = ("small", "medium", "large")
+        return [
+            ConceptInfo(
+                at,
+                tuple(units),
+                units[0],
+                0.41 if len(units) > 1 else float("nan"),
+                ConceptLabel(
+                    "top left", sizes[at % 3], 0.07, "dark brown", "darker than the rest", 0.2, 0.3
+                ),
+            )
+            for at, units in enumerate(groups.values())
+        ]
+
+    def classes(
+        self, result: str, selection: Selection, threshold: float = CONCEPT_THRESHOLD
+    ) -> dict[int, list[ClassFavour]]:
+        return {0: [ClassFavour("mobilenetv2", HOSTILE, 0.81, 0.6)]}
+
+    def active_units(
+        self, result: str, image: int, box: tuple[float, float, float, float], most: int = 12
+    ) -> list[ActiveUnits]:
+        """Every other unit is a matched one's."""
+        self.preview(result, image)
+        matched = self.neurons(result, Selection())
+        index = self.index(result)
+        found: list[ActiveUnits] = []
+        for at, (model, units) in enumerate(index.items()):
+            mine = [n.anchor if at == 0 else n.partners[model].unit for n in matched[:most]]
+            listed = [unit if i % 2 else units.unit(i) for i, unit in enumerate(mine)]
+            ranked = tuple((unit, 6 - 0.3 * i) for i, unit in enumerate(listed))
+            found.append(ActiveUnits(model, ranked, len(units), every=at != 4))
+        return found
+
+    def start_expression(self, result: str, neuron: RosettaNeuron) -> str:
+        job = self._start(None)
+        self._expressed[job] = (result, neuron)
+        return job
+
+    def expression(self, job: str) -> Expression:
+        """Drawn faces; the second half of the job has other pictures than the first."""
+        result, neuron = self._expressed[job]
+        status = self.job(job)
+        late = 2 * status.done >= status.total
+        units = [neuron.anchor, *(p.unit for p in neuron.partners.values())]
+        images = tuple(
+            ExpressedImage(
+                start,
+                self.preview(result, start),
+                self.preview(result, start + 9 if late else start),
+                {u: self._map(self._part(neuron.anchor), u, start + 9, 16) for u in units},
+                dict.fromkeys(units, 0.8),
+                dict.fromkeys(units, 2.4 if late else 0.8),
+            )
+            for start in range(4)
+        )
+        step = status.total if status.state == "done" else status.total // 2 if late else 0
+        return Expression(result, neuron.anchor, images, step, status.total)
+
+    def import_file(self, data: bytes) -> Imported:
+        if not data.startswith(b"{"):
+            raise StoreError("This file is no dictionary: it is not JSON.", "Choose another.")
+        selection = Selection("mutual", 3, "pearson")
+        info = replace(self._results[1], result="imported", title="From elsewhere", fixed=selection)
+        self._results.append(info)
+        first = str(self.neurons("imported", selection)[0].anchor)
+        return Imported("imported", selection, PersonNames({first: "fringe"}), "No maps.")
 
     def export(self, result: str, selection: Selection) -> dict[str, object]:
         return export_json(self.neurons(result, selection))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from rosetta_ui.engine.plot_names import PLOTS
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.rendering import figures
 from rosetta_ui.rendering.figures import Axes, Series
-from rosetta_ui.types import RosettaNeuron, Selection
+from rosetta_ui.types import PersonNames, RosettaNeuron, Selection
 
 EDGES = np.linspace(0, 1, 31).tolist()
 
@@ -108,11 +107,16 @@ class FakePlots:
         selection: Selection,
         kind: str,
         neuron: str = "",
-        names: Mapping[str, str] | None = None,
+        names: PersonNames | None = None,
     ) -> bytes:
-        if kind not in ("json", "csv", "parquet", "html", "webp"):
+        if kind not in ("json", "csv", "parquet", "zip", "html", "webp"):
             raise BadRequestError(f"'{kind}' is no kind of file.", "Choose json.")
-        return json.dumps({"kind": kind, "neuron": neuron, "names": dict(names or {})}).encode()
+        given = names or PersonNames()
+        told = {"kind": kind, "neuron": neuron, "names": dict(given.neurons)}
+        if kind == "json":
+            told |= self.export(result, selection)  # pyright: ignore
+            told |= {"concept_names": dict(given.concepts), "favourites": dict(given.neurons)}
+        return json.dumps(told).encode()
 
 
 def _figure(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_engine import LAYERS, FakeEngine
+from fake_engine import HOSTILE, LAYERS, FakeEngine
 
 from rosetta_ui.errors import BadRequestError, StoreError
 from rosetta_ui.tabs.gallery import Gallery
@@ -141,6 +141,38 @@ def test_a_result_that_is_gone_is_said(gallery: Gallery) -> None:
         gallery.neurons({"result": "../../etc"})
 
 
-def test_the_dictionary_is_the_engines_export(gallery: Gallery, engine: FakeEngine) -> None:
-    answer = gallery.dictionary({"result": "bundled"})
-    assert answer == engine.export("bundled", Selection(score="centred"))
+def test_concepts_come_as_places_of_the_rows_and_regroup(
+    gallery: Gallery, engine: FakeEngine
+) -> None:
+    usual = gallery.concepts({"result": "bundled"})
+    places = [place for concept in usual for place in concept["members"]]
+    assert sorted(places) == list(range(30))
+    assert all(concept["medoid"] in concept["members"] for concept in usual)
+    assert usual[0]["label"]["text"] == "top left, small, dark brown"
+    json.dumps(usual, allow_nan=False)
+    coarse = gallery.concepts({"result": "bundled", "grouping": 1.2})
+    fine = gallery.concepts({"result": "bundled", "grouping": 0.2})
+    assert len(coarse) < len(usual) < len(fine)
+
+
+def test_classes_stand_beside_what_chance_gives(gallery: Gallery) -> None:
+    told = gallery.classes({"result": "bundled"})
+    assert told == {"0": [["mobilenetv2", HOSTILE, 0.81, 0.6]]}
+
+
+def test_names_of_a_person_go_into_the_file(gallery: Gallery) -> None:
+    asked = {"result": "bundled", "kind": "json", "names": {"a": "b"}, "concepts": {"c": "d"}}
+    made = json.loads(base64.b64decode(gallery.file(asked)["data"]))
+    assert (made["favourites"], made["concept_names"]) == ({"a": "b"}, {"c": "d"})
+
+
+def test_a_file_of_another_installation_is_taken_with_its_names(gallery: Gallery) -> None:
+    came = gallery.take({"data": base64.b64encode(b"{}").decode()})
+    assert (came["result"], came["rule"], came["k"], came["score"]) == (
+        *("imported", "mutual", 3, "pearson"),
+    )
+    assert list(came["favourites"].values()) == ["fringe"]
+    with pytest.raises(StoreError):
+        gallery.take({"data": base64.b64encode(b"PKnothing").decode()})
+    with pytest.raises(BadRequestError, match="did not arrive whole"):
+        gallery.take({"data": "!"})

@@ -99,6 +99,8 @@ def test_a_match_is_started_followed_and_stopped(match: Match) -> None:
     assert (running["state"], running["total"], running["unit"]) == ("running", 32, "images")
     match.stop({"job": job})
     assert match.job({"job": job})["state"] == "stopped"
+    again = match.resume({"job": job})["job"]  # by its id alone: another browser can, too
+    assert match.job({"job": again})["models"] == running["models"]
 
 
 def test_a_job_that_is_not_there_is_said(match: Match) -> None:

@@ -90,7 +90,11 @@
     lowest: "",
     above: "",
     concept: "",
-    layer: "",
+    grouping: "",
+    model: "",
+    from: "",
+    to: "",
+    size: "",
     stars: "",
     point: "",
     job: "",
@@ -129,6 +133,11 @@
     if (next.result !== before.result && !("score" in patch)) next.score = "";
     if (next.result !== before.result && !("pin" in patch)) next.pin = next.point = "";
     if (next.neuron !== before.neuron && !("image" in patch)) next.image = next.pin;
+    const renumbered = ["result", "rule", "k", "score", "grouping"].some((k) => next[k] !== before[k]);
+    if (renumbered && next.concept !== "each" && !("concept" in patch)) next.concept = "";
+    if (next.result !== before.result) {
+      for (const key of ["model", "from", "to", "size"]) if (!(key in patch)) next[key] = "";
+    }
     const changed = new Set(Object.keys(DEFAULTS).filter((key) => next[key] !== before[key]));
     if (!changed.size) return;
     writeAddress(next);

@@ -7,9 +7,9 @@
 
   /** Make a row.
 
-      `called` is the name that a person gave, undefined where it is no favourite; `stop` is the
-      column that the Tab key reaches, or -1. */
-  function makeRow(row, at, { chosen, called, stop }) {
+      `called` is the name that a person gave, undefined where it is no favourite; `concept` what
+      its concept is called; `stop` is the column that the Tab key reaches, or -1. */
+  function makeRow(row, at, { chosen, called, concept, stop }) {
     const attributes = {
       role: "row",
       "aria-rowindex": String(at + 2),
@@ -20,13 +20,13 @@
     return h(
       `div.line${row.above ? "" : ".chance"}`,
       attributes,
-      heading(row, at, called),
+      heading(row, at, called, concept),
       pictureCell(stop),
       ...cells,
     );
   }
 
-  function heading(row, at, called) {
+  function heading(row, at, called, concept) {
     const { unit } = row.cells[0];
     const words = `weakest r ${format.r(row.score)}, null ${format.r(row.null)}`;
     const doubt = { title: "Not above the null: chance could give this" };
@@ -40,6 +40,7 @@
       { role: "rowheader", title: unit.name },
       called === undefined ? null : h("span.called", {}, icon("star"), called),
       h("span.unit", {}, unit.layer, h("wbr"), `:${unit.channel}`),
+      h("span.concept", {}, concept),
       h("span.facts.r-num", {}, ...facts),
       meter(row.score, row.null, { title: words }),
     );

@@ -2,33 +2,44 @@
 (() => {
   "use strict";
   const { put, get } = window.rosetta;
-  const PLACE = "rosetta-favourites";
 
-  function recalled() {
-    try {
-      return JSON.parse(localStorage.getItem(PLACE) ?? "{}");
-    } catch {
-      return {}; // storage is refused, or holds what an older version wrote
+  /** Names that a person gives to parts of results: result → key → name, kept in the browser and
+      published under the topic. */
+  function keeper(topic) {
+    const place = `rosetta-${topic}`;
+
+    function recalled() {
+      try {
+        return JSON.parse(localStorage.getItem(place) ?? "{}");
+      } catch {
+        return {}; // storage is refused, or holds what an older version wrote
+      }
     }
+
+    const of = (result) => get(topic)[result] ?? {};
+
+    function set(result, key, name) {
+      const all = { ...get(topic), [result]: { ...of(result) } };
+      if (name === null) delete all[result][key];
+      else all[result][key] = name;
+      try {
+        localStorage.setItem(place, JSON.stringify(all));
+      } catch {
+        // Without storage, names last until the page is reloaded.
+      }
+      put(topic, all);
+    }
+
+    put(topic, recalled());
+    addEventListener("storage", (event) => event.key === place && put(topic, recalled()));
+    return [of, set];
   }
 
   /** The favourites of one result: unit → the name that a person gave it, or an empty text. */
-  const favourites = (result) => get("favourites")[result] ?? {};
+  const [favourites, setFavourite] = keeper("favourites");
 
-  function setFavourite(result, key, name) {
-    const all = { ...get("favourites"), [result]: { ...favourites(result) } };
-    if (name === null) delete all[result][key];
-    else all[result][key] = name;
-    try {
-      localStorage.setItem(PLACE, JSON.stringify(all));
-    } catch {
-      // Without storage, favourites last until the page is reloaded.
-    }
-    put("favourites", all);
-  }
-
-  put("favourites", recalled());
-  addEventListener("storage", (event) => event.key === PLACE && put("favourites", recalled()));
+  /** The names of its concepts: the medoid → a person's name for the concept. */
+  const [conceptNames, setConceptName] = keeper("concept-names");
 
   /** Hand a file to the browser's downloads. */
   function save(name, content, type) {
@@ -51,5 +62,5 @@
 
   const csv = (rows) => rows.map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 
-  Object.assign(window.rosetta, { favourites, setFavourite, save, csv });
+  Object.assign(window.rosetta, { favourites, setFavourite, conceptNames, setConceptName, save, csv });
 })();

@@ -50,5 +50,58 @@
     return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
   }
 
-  Object.assign(window.rosetta, { sheet });
+  const SVG = "http://www.w3.org/2000/svg";
+
+  function shape(tag, attributes, ...children) {
+    const node = document.createElementNS(SVG, tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+    node.append(...children);
+    return node;
+  }
+
+  /** The same as an SVG that needs nothing beside it: words stay words, maps keep their own cells.
+
+      Returns its text. Names reach it as text nodes, which the serialiser escapes. */
+  function vector({ heading, picture, figures, opacity, raw }) {
+    const width = figures.length * SIDE + (figures.length + 1) * GAP;
+    const height = 40 + SIDE + TEXT + 2 * GAP;
+    const style = getComputedStyle(document.body);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const words = (x, y, size, fill, text, family = "system-ui, sans-serif", weight = 600) =>
+      shape(
+        "text",
+        { x, y, fill, "font-family": family, "font-size": size, "font-weight": weight },
+        document.createTextNode(text),
+      );
+    const box = (x, href, attributes) =>
+      shape("image", { x, y: 40 + GAP, width: SIDE, height: SIDE, href, ...attributes });
+    const drawn = figures.flatMap((figure, i) => {
+      const x = GAP + i * (SIDE + GAP);
+      const below = 40 + GAP + SIDE;
+      const map = figure.map?.toDataURL("image/png");
+      return [
+        figure.map && raw ? null : box(x, picture, { preserveAspectRatio: "none" }),
+        map
+          ? box(x, map, {
+              preserveAspectRatio: "none",
+              opacity: raw ? 1 : opacity,
+              style: raw ? "image-rendering: pixelated" : "",
+            })
+          : null,
+        words(x, below + 21, 16, colour("--r-ink"), figure.title),
+        words(x, below + 41, 14, colour("--r-soft"), figure.note, "ui-monospace, monospace", 400),
+      ].filter(Boolean);
+    });
+    const page = shape(
+      "svg",
+      { width, height, viewBox: `0 0 ${width} ${height}` },
+      shape("title", {}, document.createTextNode(heading)),
+      shape("rect", { width, height, fill: colour("--r-panel") }),
+      words(GAP, 34, 20, colour("--r-ink"), heading),
+      ...drawn,
+    );
+    return new XMLSerializer().serializeToString(page);
+  }
+
+  Object.assign(window.rosetta, { sheet, vector });
 })();

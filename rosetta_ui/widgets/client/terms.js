@@ -30,9 +30,9 @@
     threshold: "Score that only q (5 %) of the matches among shuffled images reach.",
     "false discoveries": "Estimated share of chance matches among those above the threshold.",
     concept: "Neurons whose maps move together over the images, grouped into one concept.",
+    grouping:
+      "How unlike two neurons of one concept may be: 1 − the correlation of their maps over the images, on average. Lower makes more, tighter concepts.",
     share: "Best buddies as a share of the smaller model's live units.",
-  };
-
     PSNR: "Mean squared difference of the pixels in decibels: 20 dB is a likeness, 30 dB is close, above 40 dB the eye sees no difference.",
     SSIM: "Structural similarity of the two pictures in small windows: 1 is the same, 0 is nothing in common.",
     "perceptual distance":
@@ -46,6 +46,8 @@
     "latent space":
       "Where the picture is looked for: z is what the generator samples; w is what its layers read; w+ has one w for each layer, which fits more and is less natural.",
     pull: "How strongly the latent is held near natural ones. More is more natural and less like the picture that was asked for.",
+  };
+
   let bubble = null;
 
   function hide() {
