@@ -100,13 +100,14 @@ def edit(
     models: Annotated[str | None, Text(help="A Python file that registers models.")] = None,
 ) -> None:
     """Edit a generated picture: shift, zoom, turn, mirror, copy, or change neurons' strength."""
+    kind = "" if film is None else _film_kind(film)  # before anything takes time
     flags = {"device": device, "cache_dir": cache_dir, "models_file": models}
     with Engine(Settings.read(flags)) as engine:
         if recipe is not None:
             state = read_recipe(recipe)
             last = _run(engine.editing.replay(state))
             _write(engine, last, out, ())
-            _film(engine, [replace(state, latents=state.start, steps=()), _state(last)], film)
+            _film(engine, [replace(state, latents=state.start, steps=()), _state(last)], film, kind)
             return
         moves = _moves(shift, zoom, rotate, mirror)
         trying = Trying(steps, restarts, pull, stages=small_steps)
@@ -133,7 +134,7 @@ def edit(
             _write(engine, last, out, known)
             if numbers is not None:
                 _tell(numbers)
-        _film(engine, states, film)
+        _film(engine, states, film, kind)
 
 
 def _run(frames: Any) -> EditFrame:
@@ -188,12 +189,16 @@ def _strongest(
     return EditFrame(1, 1, 0.0, point.picture, state=point.state), point.numbers
 
 
-def _film(engine: Engine, states: Sequence[PictureState], path: Path | None) -> None:
-    if path is None:
-        return
+def _film_kind(path: Path) -> str:
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("webp", "gif"):
         raise BadRequestError(f"'{path.name}' is no name of a film.", "End it in .webp or .gif.")
+    return kind
+
+
+def _film(engine: Engine, states: Sequence[PictureState], path: Path | None, kind: str) -> None:
+    if path is None:
+        return
     found: Film | None = None
     for value in engine.editing.film(states, kind):
         found = value if isinstance(value, Film) else None
