@@ -666,7 +666,7 @@ class ClassFavour:
         backbone: the classifier.
         name: of the class.
         r: correlation of its logit with the concept's activity over the images.
-        chance: highest r that any class reaches when the images are shuffled, but for 5 % of them.
+        chance: highest r that any class reaches when the images are shuffled, but for 1 % of them.
     """
 
     backbone: str

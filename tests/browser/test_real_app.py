@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from driving import PATIENCE, OpenPage, free_port, running
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from rosetta_ui.engine.engine import Engine
 from rosetta_ui.settings import Settings
@@ -96,6 +97,53 @@ def test_01_the_page_is_usable_with_no_network(app: App, open_page: OpenPage, sa
     expect(chip).to_have_attribute("data-stage", "ready", timeout=60_000 * PATIENCE)
     saw(f"start: torch and timm loaded {time.monotonic() - app.began:.1f} s after the start")
     assert app.asked.read_text() == ""
+
+
+class Journey:
+    """Counts what a person does; every step needs something that is visible on the page."""
+
+    def __init__(self) -> None:
+        self.actions = 0
+
+    def click(self, target: Locator, **where: Any) -> None:
+        expect(target).to_be_visible()
+        target.click(**where)
+        self.actions += 1
+
+
+def test_03_from_the_start_to_an_exported_neuron_takes_at_most_eight_actions(
+    app: App, open_page: OpenPage, saw: Saw, tmp_path: Path
+) -> None:
+    page = open_page(app.address)  # the Gallery is open, with the dictionary that comes with it
+    journey = Journey()
+    picture = page.locator("#large-view .figure .r-tile").first
+    expect(page.locator("#large-view [data-maps=whole]")).to_be_visible(timeout=60_000 * PATIENCE)
+    box = picture.bounding_box()
+    assert box
+    # The hair, at the top of an aligned face.
+    journey.click(picture, position={"x": box["width"] * 0.5, "y": box["height"] * 0.1})
+    place = page.locator("#gallery-bar [data-id=point]")
+    expect(place).to_contain_text("Most active at the marked place")
+    best = page.locator("#map-grid .body .line[data-at='0'][data-image]")
+    unit = str(best.locator("[role=rowheader]").get_attribute("title"))
+    journey.click(best)
+    expect(page.locator("#large-view [data-id=name]")).to_have_text(unit)
+    for backbone in ("dinov2-s", "efficientnet-lite0", "mobilenetv2", "thin-resnet50"):
+        figure = page.locator("#large-view .figure", has_text=backbone)
+        expect(figure).to_be_visible()
+        expect(figure).to_contain_text(re.compile(r"r\s*[−]?0\.\d\d"))
+        expect(figure).to_contain_text(re.compile(r"null\s*[−]?0\.\d\d"))
+    journey.click(page.get_by_text("Export", exact=True))
+    with page.expect_download(timeout=60_000 * PATIENCE) as download:
+        journey.click(page.get_by_role("button", name="All neurons, JSON"))
+    made = tmp_path / "dictionary.json"
+    download.value.save_as(made)
+    told = json.loads(made.read_text())
+    (entry,) = (each for each in told["neurons"] if each["anchor"] == unit)
+    assert set(entry["partners"]) == {each["name"] for each in told["result"]["models"][1:]}
+    assert told["concepts"]
+    saw(f"journey: start to export in {journey.actions} actions (goal 8)")
+    assert journey.actions <= 8
 
 
 def test_a_real_match_paints_the_heatmaps_that_the_engine_computes(
@@ -194,6 +242,66 @@ def test_09_a_real_match_stops_and_resumes(app: App, open_page: OpenPage, saw: S
     resumed = re.compile(r"Going on after [1-9]\d* saved images")
     expect(page.locator("#match-job [data-id=log]")).to_have_text(resumed, timeout=60_000)
     expect(state).to_have_text("Done", timeout=200_000)
+
+
+def chosen(page: Page, seed: int, images: int) -> Page:
+    """The form filled in for a small match with one backbone."""
+    for box in page.locator("#match-form [data-id=backbones] input").all():
+        box.set_checked(box.get_attribute("value") == "mobilenetv2")
+    page.get_by_role("spinbutton", name="Seed").fill(str(seed))
+    page.get_by_role("spinbutton", name="Images").fill(str(images))
+    return page
+
+
+def test_19_a_second_visitor_sees_the_place_in_the_queue_and_nothing_crosses_over(
+    app: App, open_page: OpenPage
+) -> None:
+    first = chosen(opened(open_page(f"{app.address}/?tab=match")), 21, 640)
+    second = chosen(opened(open_page(f"{app.address}/?tab=match")), 22, 8)
+    state, place = ("#match-job [data-id=state]", "#match-job [data-id=place]")
+    first.get_by_role("button", name="Run the match").click()
+    done = first.locator("#match-job [data-id=done]")
+    expect(done).to_have_text(re.compile(r"^[1-9]\d* of 640 images$"), timeout=120_000)
+    second.get_by_role("button", name="Run the match").click()
+    expect(second.locator(state)).to_have_text("Waiting")
+    expect(second.locator(place)).to_have_text("1 job ahead")
+    assert first.evaluate("rosetta.get('state').job") != second.evaluate("rosetta.get('state').job")
+    assert first.get_by_role("spinbutton", name="Seed").input_value() == "21"
+    # What the running match has found grows on the page that watches it.
+    expect(first.locator("#match-job [data-id=found]")).to_contain_text(
+        "Rosetta Neurons after 80 images", timeout=200_000
+    )
+    expect(second.locator("#match-job [data-id=found]")).to_be_hidden()
+    first.get_by_role("button", name="Stop").click()
+    expect(first.locator(state)).to_have_text("Stopped", timeout=20_000)
+    expect(second.locator(state)).to_have_text("Done", timeout=120_000)
+    expect(first.locator(state)).to_have_text("Stopped")
+    # Another browser has nothing of the first one's but its address, and can go on with it.
+    third = open_page(first.url)
+    third.get_by_role("button", name="Resume").click(timeout=60_000)
+    expect(third.locator(state)).to_have_text("Running", timeout=60_000)
+    third.get_by_role("button", name="Stop").click()
+    expect(third.locator(state)).to_have_text("Stopped", timeout=20_000)
+
+
+def test_02_a_fresh_machine_without_a_network_shows_the_dictionary_and_says_what_is_missing(
+    tmp_path: Path, open_page: OpenPage
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
+    asked = tmp_path / "asked.txt"
+    asked.touch()
+    port = free_port()
+    command = [sys.executable, "app.py", "--port", str(port), "--cache-dir", str(tmp_path / "c")]
+    extra = {"PYTHONPATH": str(tmp_path), "ASKED": str(asked)}
+    with running(command, port, 30 * PATIENCE, extra) as address:
+        page = open_page(address)
+        page.wait_for_selector("#large-view canvas[data-unit]", timeout=60_000 * PATIENCE)
+        expect(page.locator("#gallery-bar [data-id=count]")).to_contain_text("Rosetta Neurons")
+        chip = page.locator("#header [data-id=chip]")
+        expect(chip).to_have_attribute("data-stage", "failed", timeout=120_000 * PATIENCE)
+        text = page.locator("#header [data-id=text]")
+        expect(text).to_contain_text("could not be")
+        page.close()
 
 
 def test_ending_the_app_leaves_a_cache_that_the_next_start_opens(app: App) -> None:
