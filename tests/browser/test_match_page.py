@@ -83,7 +83,7 @@ def test_a_preset_fills_the_form(drawn_app: str, open_page: OpenPage) -> None:
     expect(terms).to_contain_text("non-commercial")
 
 
-def test_a_match_advances_survives_a_reload_stops_and_resumes(
+def test_09_a_match_advances_survives_a_reload_stops_and_resumes(
     drawn_app: str, open_page: OpenPage
 ) -> None:
     page = ready(open_page(f"{drawn_app}/?tab=match"))

@@ -60,9 +60,17 @@ def places(page: Page, plot: str) -> dict[str, tuple[float, float]]:
 
 
 def click_neuron(page: Page, plot: str, key: str) -> None:
-    place = places(page, plot)[key]
-    page.mouse.move(*place)
-    page.mouse.click(*place)
+    x, y = places(page, plot)[key]
+    hovered = "([plot, key]) => document.querySelector(plot)._hoverdata?.some("
+    hovered += "(point) => point.customdata?.neuron === key)"
+    # A plot that is being drawn anew forgets what the pointer is over: point again until it knows.
+    for _ in range(100):
+        page.mouse.move(x - 2, y)
+        page.mouse.move(x, y)
+        if page.evaluate(hovered, [plot, key]):
+            break
+        page.wait_for_timeout(100)
+    page.mouse.click(x, y)
     page.wait_for_function("key => rosetta.get('state').neuron === key", arg=key)
     assert neuron_of(page) == key
 

@@ -49,7 +49,7 @@ def start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def test_the_command_gives_the_pages_numbers(
+def test_11_the_command_gives_the_pages_numbers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(

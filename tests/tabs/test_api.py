@@ -60,7 +60,7 @@ def test_arguments_are_typed_and_described(app: str) -> None:
         assert all(p["python_type"]["type"] != "Any" for p in endpoint["parameters"]), name
 
 
-def test_the_examples_of_the_readme_run(app: str, tmp_path: Path) -> None:
+def test_22_the_examples_of_the_readme_run(app: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES), app],
         cwd=tmp_path,
