@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from dataclasses import dataclass
+from importlib import metadata
 
 import gradio as gr
 
@@ -42,8 +43,10 @@ def serve(page: gr.Blocks, where: Serving, colours: str) -> None:
         colours: the colour table of heatmaps, a JSON list of 768 numbers.
 
     Raises:
-        BadRequestError: the address cannot be listened on.
+        BadRequestError: the address cannot be listened on, or MCP lacks its package.
     """
+    if where.mcp:
+        need_mcp()
     name, _, password = where.auth.partition(":")
     port = free_port(where.host, where.port)
     page.launch(
@@ -60,6 +63,24 @@ def serve(page: gr.Blocks, where: Serving, colours: str) -> None:
     log.info("Rosetta UI is at http://%s:%d", shown, port)
     if page.share_url:
         log.info("Public link: %s", page.share_url)
+
+
+def need_mcp() -> None:
+    """Refuse to serve MCP tools where gradio could not: with version 2 it answers 404, silently.
+
+    Raises:
+        BadRequestError: the package mcp is missing, or not of version 1.
+    """
+    try:
+        version = metadata.version("mcp")
+    except metadata.PackageNotFoundError:
+        version = ""
+    if version.partition(".")[0] != "1":
+        found = f"version {version} is installed" if version else "it is not installed"
+        raise BadRequestError(
+            f"Serving MCP tools needs the package mcp of version 1; {found}.",
+            "Run: pip install 'mcp<2'. Or leave --mcp out.",
+        )
 
 
 def free_port(host: str, port: int) -> int:

@@ -8,12 +8,13 @@ import re
 import socket
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from rosetta_ui.errors import BadRequestError
-from rosetta_ui.tabs import theme
+from rosetta_ui.tabs import serve, theme
 from rosetta_ui.tabs.serve import free_port
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -91,3 +92,23 @@ def test_the_head_fetches_nothing() -> None:
     assert "src=" not in head
     assert not re.search(r"@import|url\((?!\"?data:)", head)
     assert set(re.findall(r'href="([^"]*)"', head)) == {theme.ICON}
+
+
+@pytest.mark.parametrize(("version", "said"), [("", "not installed"), ("2.1.0", "version 2.1.0")])
+def test_mcp_without_its_package_is_refused_with_what_to_type(
+    monkeypatch: pytest.MonkeyPatch, version: str, said: str
+) -> None:
+    def installed(name: str) -> str:
+        if not version:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(metadata, "version", installed)
+    with pytest.raises(BadRequestError, match=said) as caught:
+        serve.need_mcp()
+    assert "pip install 'mcp<2'" in caught.value.hint
+
+
+def test_mcp_of_version_1_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda _: "1.30.0")
+    serve.need_mcp()
