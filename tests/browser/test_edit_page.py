@@ -47,7 +47,7 @@ def opened(open_page: OpenPage, address: str, seed: int = 3, **options: Any) -> 
     page.get_by_role("button", name="Show", exact=True).click()
     expect(picture(page)).to_have_attribute("alt", f"The picture: Seed {seed}", timeout=LONG)
     page.locator("#edit-panel summary").click()
-    page.get_by_role("spinbutton", name="Steps").fill("30")
+    page.get_by_role("spinbutton", name="Steps", exact=True).fill("30")
     return page
 
 
@@ -245,7 +245,7 @@ def test_16_edits_answer_while_a_long_job_runs(
 def test_stop_keeps_the_picture(edit_app: str, open_page: OpenPage, saw: Saw) -> None:
     page = opened(open_page, edit_app)
     before = shown(page)
-    page.get_by_role("spinbutton", name="Steps").fill("5000")
+    page.get_by_role("spinbutton", name="Steps", exact=True).fill("5000")
     drag(page, (0.5, 0.5), (0.6, 0.5))
     said = page.locator("#edit-work [data-id=said]")
     expect(said).to_contain_text("Step ", timeout=LONG)
@@ -254,3 +254,82 @@ def test_stop_keeps_the_picture(edit_app: str, open_page: OpenPage, saw: Saw) ->
     expect(said).to_contain_text("Stopped", timeout=LONG)
     saw(f"edit: stopped after {time.monotonic() - begun:.2f} s (goal 1)")
     expect(picture(page)).to_have_attribute("src", before, timeout=LONG)
+
+
+def test_19_two_people_edit_at_once_and_nothing_crosses_over(
+    edit_app: str, open_page: OpenPage
+) -> None:
+    one, two = opened(open_page, edit_app, seed=3), opened(open_page, edit_app, seed=8)
+    first, second = shown(one), shown(two)
+    drag(one, (0.5, 0.5), (0.6, 0.5))
+    two.get_by_role("button", name="Swap left and right").click()
+    wait_done(one, 1)
+    wait_done(two, 1)
+    expect(picture(one)).to_have_attribute("alt", "The picture: Shift +10, +0 %", timeout=LONG)
+    expect(picture(two)).to_have_attribute("alt", "The picture: Mirror", timeout=LONG)
+    one.get_by_role("button", name="Reset").click()
+    expect(picture(one)).to_have_attribute("src", first, timeout=LONG)
+    expect(pad(two)).to_have_attribute("data-at", "1")
+    two.get_by_role("button", name="Reset").click()
+    expect(picture(two)).to_have_attribute("src", second, timeout=LONG)
+    assert first != second
+
+
+def test_several_strengths_are_shown_and_one_is_taken(
+    edit_app: str, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = opened(open_page, edit_app)
+    first = shown(page)
+    drag(page, (0.5, 0.5), (0.62, 0.5))
+    wait_done(page, 1)
+    page.get_by_role("button", name="Several strengths").click()
+    strengths = page.locator("#edit-strengths [data-id=rungs] button")
+    expect(strengths).to_have_count(5, timeout=LONG)
+    expect(pad(page)).to_have_attribute("data-at", "0")
+    expect(picture(page)).to_have_attribute("src", first)
+    strengths.nth(1).click()
+    expect(pad(page)).to_have_attribute("data-at", "1", timeout=LONG)
+    expect(picture(page)).to_have_attribute("alt", "The picture: Shift +6, +0 %")
+    assert shown(page) != first
+    expect(page.locator("#edit-work [data-id=numbers]")).to_contain_text("Its partners moved")
+    page.locator("#edit-strengths circle").last.click()
+    expect(picture(page)).to_have_attribute("alt", "The picture: Shift +15, +0 %", timeout=LONG)
+    expect(pad(page)).to_have_attribute("data-at", "1")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Recipe", exact=True).click()
+    kept = json.loads(Path(download.value.path()).read_text())
+    assert kept["steps"][0]["rung"] == 4
+    assert kept["numbers"][0]["partner_corr"] > 0
+
+
+def test_another_picture_is_blended_towards_and_copied_from(
+    edit_app: str, open_page: OpenPage, tmp_path: Path
+) -> None:
+    page = opened(open_page, edit_app, seed=8)
+    other = shown(page)
+    page.get_by_role("button", name="Use as source").click()
+    expect(page.locator("#edit-panel [data-id=kept-name]")).to_have_text("Seed 8", timeout=LONG)
+    page.get_by_role("spinbutton", name="Seed", exact=True).fill("3")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(picture(page)).to_have_attribute("alt", "The picture: Seed 3", timeout=LONG)
+    slider = page.get_by_role("slider", name="Blend towards the other picture")
+    slider.fill("100")
+    expect(pad(page)).to_have_attribute("data-at", "1", timeout=LONG)
+    expect(picture(page)).to_have_attribute("src", other, timeout=LONG)
+    page.get_by_role("button", name="Undo").click()
+    expect(pad(page)).to_have_attribute("data-at", "0", timeout=LONG)
+    page.locator("#drag-pad").get_by_text("Box").click()
+    drag(page, (0.2, 0.3), (0.5, 0.6))
+    drag(page, (0.3, 0.4), (0.5, 0.4))
+    wait_done(page, 1)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Recipe", exact=True).click()
+    kept = json.loads(Path(download.value.path()).read_text())
+    assert kept["steps"][0]["source"]["seed"] == 8
+    with page.expect_download(timeout=LONG) as film:
+        page.get_by_role("button", name="Film", exact=True).click()
+    assert film.value.suggested_filename == "dcgan-digiface-seed3.webp"
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"not looked at")
+    page.get_by_label("Recipe of the other picture").set_input_files(photo)
+    expect(page.locator("#edit-panel [data-id=source-wrong]")).to_contain_text("Invert tab")
