@@ -8,7 +8,17 @@ from collections.abc import Sequence
 
 import typer
 
-from rosetta_ui.commands import bench, edit, match, published, results, zoo, zoo_add
+from rosetta_ui.commands import (
+    bench,
+    edit,
+    invert,
+    match,
+    metrics,
+    published,
+    results,
+    zoo,
+    zoo_add,
+)
 from rosetta_ui.errors import Cancelled, RosettaError
 
 app = typer.Typer(
@@ -23,6 +33,8 @@ app.add_typer(zoo.app, name="zoo")
 app.add_typer(bench.app, name="bench")
 match.mount(app)
 edit.mount(app)
+invert.mount(app)
+metrics.mount(app)
 results.mount(app)
 published.mount(app)
 

@@ -31,7 +31,7 @@ def settled(page: Page, tab: str) -> Page:
         page.wait_for_selector("#match-summary .fact")
         expect(page.get_by_role("button", name="Run the match")).to_be_enabled()
     page.wait_for_function(
-        "[...document.images].every((i) => i.hidden || (i.complete && i.naturalWidth))"
+        "[...document.images].every((i) => !i.checkVisibility() || (i.complete && i.naturalWidth))"
     )
     return page
 

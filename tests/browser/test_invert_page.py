@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import re
 import sys
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -31,7 +29,8 @@ pytestmark = [
 
 Saw = Callable[[str], None]
 LONG = 12_000 * PATIENCE  # ms
-PHOTO = Path(__file__).resolve().parents[2] / "assets" / "photos" / "astronaut.webp"
+HERE = Path(__file__).resolve().parent
+PHOTO = HERE.parents[1] / "assets" / "photos" / "astronaut.webp"
 
 
 @pytest.fixture(scope="module")
@@ -187,50 +186,40 @@ def test_17_stop_keeps_the_best_and_continue_goes_on_from_it(
 
 
 @pytest.fixture
-def own_app(zoo: Any, tmp_path: Path) -> Iterator[str]:
-    """The real engine served by this process, so that its threads can be seen."""
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported
-    from rosetta_ui.engine.engine import Engine
-    from rosetta_ui.rendering.colormap import table_json
-    from rosetta_ui.settings import Settings
-    from rosetta_ui.tabs.build import build
-    from rosetta_ui.tabs.serve import Serving, serve
-
+def watched_app(zoo: Any, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The real app, and the file in which it notes whether it inverts."""
     (tmp_path / "zoo").symlink_to(zoo.root / "zoo", target_is_directory=True)
-    port = free_port()
-    with Engine(Settings(cache_dir=tmp_path, device="cpu", fetch=False)) as engine:
-        engine.warm()
-        page = build(engine)
-        serve(page, Serving("127.0.0.1", port), table_json())
-        yield f"http://127.0.0.1:{port}"
-        page.close(verbose=False)
-
-
-def inverting() -> bool:
-    """Whether an inversion runs in this process."""
-    named = re.compile(r"invert-\d+")
-    return any(named.fullmatch(thread.name) for thread in threading.enumerate())
+    port, note = free_port(), tmp_path / "note"
+    command = [sys.executable, str(HERE / "watched_app.py"), str(note), "--port", str(port)]
+    command += ["--cache-dir", str(tmp_path), "--device", "cpu", "--no-fetch"]
+    with running(command, port, 30 * PATIENCE) as address:
+        yield address, note
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("how", ["closed", "left"])
 def test_17_closing_the_tab_frees_the_engine(
-    own_app: str, open_page: OpenPage, saw: Saw, how: str
+    watched_app: tuple[str, Path], open_page: OpenPage, saw: Saw
 ) -> None:
-    page = opened(open_page, own_app)
-    give(page, file_of(face(), "face.png"))
-    run(page, steps=5000, restarts=4)
-    wait_frames(page, 1)
-    assert inverting()
-    begun = time.monotonic()
-    if how == "closed":
-        page.context.close()
-    else:
-        page.goto("about:blank")
-    while inverting() and time.monotonic() - begun < 20 * PATIENCE:
-        time.sleep(0.05)
-    assert not inverting()
-    saw(f"invert: engine free {time.monotonic() - begun:.1f} s after the tab was {how}")
+    address, note = watched_app
+
+    def until(word: str) -> float:
+        begun = time.monotonic()
+        while note.read_text() != word and time.monotonic() - begun < 20 * PATIENCE:
+            time.sleep(0.05)
+        assert note.read_text() == word
+        return time.monotonic() - begun
+
+    for how in ("closed", "left"):
+        page = opened(open_page, address)
+        give(page, file_of(face(), "face.png"))
+        run(page, steps=5000, restarts=4)
+        wait_frames(page, 1)
+        until("inverting")
+        if how == "closed":
+            page.context.close()
+        else:
+            page.goto("about:blank")
+        saw(f"invert: engine free {until('idle'):.1f} s after the tab was {how}")
 
 
 @pytest.mark.weights
@@ -246,7 +235,7 @@ def test_16_edits_answer_while_an_inversion_runs(
     edit.get_by_role("tab", name="Edit").click()
     expect(edit.locator("#drag-pad [data-id=picture]")).to_be_visible(timeout=LONG * 2)
     edit.locator("#edit-panel summary").first.click()
-    edit.get_by_role("spinbutton", name="Steps").fill("20")
+    edit.get_by_role("spinbutton", name="Steps", exact=True).fill("20")
     begun = time.monotonic()
     edit.get_by_role("button", name="Swap left and right").click()
     expect(pad).to_have_attribute("data-at", "1", timeout=60_000 * PATIENCE)
