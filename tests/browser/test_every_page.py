@@ -123,6 +123,7 @@ def test_no_file_of_ours_is_served(drawn_app: str, open_page: OpenPage) -> None:
         assert answer.status in (403, 404), path
     info = page.request.get(f"{drawn_app}/gradio_api/info").json()
     assert sorted(info["named_endpoints"]) == [
+        "/edit",
         "/export",
         "/heatmaps",
         "/invert",
