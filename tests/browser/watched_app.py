@@ -17,7 +17,7 @@ from app import main  # noqa: E402 - found through the line above
 
 def inverting() -> bool:
     """Whether an inversion runs: each has a thread of its own."""
-    return any(re.fullmatch(r"invert-\d+", thread.name) for thread in threading.enumerate())
+    return any(re.fullmatch(r"inversion-\d+", thread.name) for thread in threading.enumerate())
 
 
 if __name__ == "__main__":
