@@ -180,11 +180,10 @@ def test_14_of_eight_rapid_drags_the_last_wins(edit_app: str, open_page: OpenPag
     page = opened(open_page, edit_app)
     for i in range(8):
         drag(page, (0.5, 0.5), (0.52 + 0.02 * i, 0.5))
-    wait_done(page, 1)
-    time.sleep(1)
-    expect(work(page)).to_have_attribute("data-busy", "no", timeout=LONG)
+    # The first drag may be done before the last is made: how many states there are is not known.
     states = page.locator("#edit-work [data-id=strip] button")
-    expect(states.last).to_contain_text("Shift +16, +0 %", timeout=LONG)
+    expect(states.last).to_contain_text("Shift +16, +0 %", timeout=5 * LONG)
+    expect(work(page)).to_have_attribute("data-busy", "no", timeout=LONG)
     assert states.count() <= 4  # the start, and one for each of at most three calls
     assert int(str(work(page).get_attribute("data-calls"))) <= 3
 
