@@ -104,10 +104,12 @@ def test_a_file_that_does_not_belong_there_is_refused(
     def add(new: zipfile.ZipFile, _files: dict[str, bytes]) -> None:
         new.writestr(zipfile.ZipInfo(name or "x/"), b"evil")
 
-    before = sorted(tmp_path.parent.rglob("*"))
+    into = tmp_path / "a" / "b"
+    into.mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
     with pytest.raises(StoreError):
-        read_bundle(rezipped(bundle, add), tmp_path)
-    assert sorted(tmp_path.parent.rglob("*")) == before
+        read_bundle(rezipped(bundle, add), into)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_link_is_refused(bundle: bytes, tmp_path: Path) -> None:
