@@ -138,11 +138,15 @@ def _wait(child: subprocess.Popen[bytes]) -> None:
 def _bytes_in(*folders: Path) -> int:
     total = 0
     for folder in folders:
-        for path in folder.rglob("*.whl*"):
-            try:
-                total += path.stat().st_size
-            except FileNotFoundError:  # pip moved it between the listing and the look
-                continue
+        # pip makes and removes folders meanwhile; `walk` passes over one that is gone, `rglob` raises.
+        for place, _, names in os.walk(folder):
+            for name in names:
+                if ".whl" not in name:
+                    continue
+                try:
+                    total += (Path(place) / name).stat().st_size
+                except FileNotFoundError:  # moved between the listing and the look
+                    continue
     return total
 
 

