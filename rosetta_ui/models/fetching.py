@@ -138,7 +138,7 @@ def _wait(child: subprocess.Popen[bytes]) -> None:
 def _bytes_in(*folders: Path) -> int:
     total = 0
     for folder in folders:
-        # pip makes and removes folders meanwhile; `walk` passes over one that is gone, `rglob` raises.
+        # pip removes folders meanwhile: `walk` passes over one that is gone, where `rglob` raises.
         for place, _, names in os.walk(folder):
             for name in names:
                 if ".whl" not in name:
