@@ -22,6 +22,9 @@ from rosetta_ui.types import ExpressedImage, Expression, RosettaNeuron, Unit
 
 IMAGES = 4
 STEPS = 60
+
+FINE = 64
+"""Side of maps above which two images are made: a step then costs as much as the whole picture."""
 _KEPT = 24
 
 
@@ -57,7 +60,10 @@ class Expressing:
             self._made[job] = Expression(result, neuron.anchor, (), 0, STEPS)
             while len(self._made) > _KEPT:
                 self._made.popitem(last=False)
-        values = {"request": folder.request, "units": units, "starts": starts, "steps": STEPS}
+        values = {
+            **{"request": folder.request, "units": units, "starts": starts, "steps": STEPS},
+            "moments": _moments(folder, neuron.anchor),
+        }
 
         def work(handle: JobHandle) -> str:
             self._run(folder, job, values, handle)
@@ -118,9 +124,10 @@ class Expressing:
     def _starts(self, folder: ResultFolder, anchor: Unit) -> list[int]:
         """The natural images in which the neuron is most active already."""
         maps, numbers = self._views.small(folder, anchor), self._views.image_numbers(folder)
+        wanted = IMAGES if max(folder.index(anchor.model).layer(anchor.layer).size) <= FINE else 2
         if maps is None:
-            return list(range(IMAGES))
-        order = (-maps.mean((1, 2))).argsort(kind="stable")[:IMAGES]
+            return list(range(wanted))
+        order = (-maps.mean((1, 2))).argsort(kind="stable")[:wanted]
         return [numbers[int(at)] for at in order]
 
     def _ready_partners(self, folder: ResultFolder, neuron: RosettaNeuron) -> list[Unit]:
@@ -161,6 +168,18 @@ class Expressing:
         card = registry.card(name)
         ready = weights.state(card).state == "ready"
         return ready and weights.digest(card) == folder.model(name).digest
+
+
+def _moments(folder: ResultFolder, unit: Unit) -> tuple[float, float]:
+    """Mean and deviation of a unit over the data set.
+
+    Raises:
+        BadRequestError: it never varies.
+    """
+    stats, flat = folder.stats(unit.model), folder.index(unit.model).flat(unit)
+    if stats is None or not stats.deviation[flat] > 0:
+        raise BadRequestError(f"{unit} never varies, so nothing expresses it.")
+    return float(stats.mean[flat]), float(stats.deviation[flat])
 
 
 def _standardised(folder: ResultFolder, means: Mapping[Unit, float]) -> dict[Unit, float]:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from rosetta_ui.editing.edit import Coordinates
 from rosetta_ui.editing.express import Expressing, coordinates, express
+from rosetta_ui.editing.losses import ChosenUnits
 from rosetta_ui.editing.session import start_state
 from rosetta_ui.engine.editing_work import cancel_check, edit_setup
 from rosetta_ui.engine.workbench import Workbench
@@ -38,7 +39,8 @@ def run(bench: Workbench, values: Mapping[str, Any]) -> Iterator[Mapping[str, An
     Args:
         bench: has the models; the caller holds the device's lock.
         values: `request` (of the match), `units` (the anchor, then partners in backbones that are
-            here), `starts` (numbers of natural images), `steps` and `job`.
+            here), `starts` (numbers of natural images), `moments` (mean and deviation of the anchor
+            over the data set), `steps` and `job`.
 
     Yields:
         {step, steps, shown}: shown is one `Shown` an image, or None where none were drawn; the
@@ -52,7 +54,7 @@ def run(bench: Workbench, values: Mapping[str, Any]) -> Iterator[Mapping[str, An
     with out_of_memory(bench.models.device, f"{len(values['starts'])} images"):
         state = start_state(generator, request.seed, request.class_index, request.psi)
         setup = edit_setup(bench, generator, state, check)
-        chosen = setup.choose(generator, units[:1])
+        chosen = _chosen(generator, units[0], values["moments"])
         drawn = generator.sample(values["starts"], request.seed, request.class_index, request.psi)
         z = torch.from_numpy(drawn.values).to(generator.device)
         where = coordinates(generator, setup, z, state.psi, state.class_index)
@@ -69,6 +71,16 @@ def run(bench: Workbench, values: Mapping[str, Any]) -> Iterator[Mapping[str, An
         if last is not None:
             shown = look(where.latents(last.best))
             yield {"step": steps, "steps": steps, "shown": shown}
+
+
+def _chosen(generator: Generator, anchor: Unit, moments: tuple[float, float]) -> ChosenUnits:
+    """The anchor alone, standardised by the match: also of layers that are too fine for edits."""
+    (spec,) = [each for each in generator.layers if each.name == anchor.layer]
+    mean, deviation = (
+        {spec.name: torch.full((spec.channels,), value, device=generator.device)}
+        for value in moments
+    )
+    return ChosenUnits.choose([spec], [anchor], mean, deviation)
 
 
 def _looker(

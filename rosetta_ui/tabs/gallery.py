@@ -156,7 +156,8 @@ class Gallery:
         neurons = [_found(known, anchor) for anchor in anchors]
         image = None if asked.get("image") is None else present.whole_of(asked, "image", 0)
         maps, shown = self._engine.thumbs(result, neurons, image)
-        missing = set(shown) - set(asked.get("have", []))
+        kept = range(self._engine.images(result))  # an imported dictionary has none
+        missing = set(shown).intersection(kept) - set(asked.get("have", []))
         return {
             "maps": packed(maps),
             "images": [int(i) for i in shown],

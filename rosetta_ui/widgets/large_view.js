@@ -152,6 +152,10 @@ async function load() {
   }
   const image = state.image === "" ? null : Number(state.image);
   describe();
+  if (gallery.images === 0) {
+    withoutPictures();
+    return;
+  }
   const key = JSON.stringify([gallery.result, gallery.selection, row.key, image]);
   const began = performance.now();
   const view = { result: gallery.result, ...gallery.selection, anchor: row.key, image };
@@ -248,6 +252,19 @@ function say(node) {
   message.hidden = false;
   content.hidden = true;
   answer = null;
+}
+
+/** An imported dictionary carries scores only; they are shown, and what is not here is said. */
+function withoutPictures() {
+  say(
+    notice({
+      title: "No pictures and no maps here",
+      text: "This result was imported from a dictionary. Import its bundle to see them, or run the match here.",
+    }),
+  );
+  content.hidden = false;
+  figures.replaceChildren(...drawn.bare(row));
+  part("thumbs").replaceChildren();
 }
 
 function missing(neuron) {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,19 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def drawn_app() -> Iterator[str]:
     """The page over the drawn engine: fast, and the same everywhere."""
+    with _drawn() as address:
+        yield address
+
+
+@pytest.fixture
+def own_drawn_app() -> Iterator[str]:
+    """The same for one test: what it changes in the engine is seen by no other."""
+    with _drawn() as address:
+        yield address
+
+
+@contextmanager
+def _drawn() -> Generator[str]:
     port = free_port()
     with running([sys.executable, str(HERE / "drawn_app.py"), str(port)], port) as address:
         yield address

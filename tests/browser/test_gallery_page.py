@@ -333,9 +333,9 @@ def test_07_a_view_is_kept_as_an_svg_that_needs_nothing_beside_it(
 
 
 def test_a_dictionary_of_another_installation_opens_in_the_gallery(
-    drawn_app: str, open_page: OpenPage, tmp_path: Path
+    own_drawn_app: str, open_page: OpenPage, tmp_path: Path
 ) -> None:
-    page = ready(open_page(drawn_app))
+    page = ready(open_page(own_drawn_app))
     given = tmp_path / "dictionary.json"
     given.write_text("{}")
     page.locator("#gallery-bar [data-id=bundle]").set_input_files(given)
@@ -343,6 +343,11 @@ def test_a_dictionary_of_another_installation_opens_in_the_gallery(
     expect(page.locator("#gallery-bar [data-id=said]")).to_contain_text("Imported")
     expect(page.get_by_label("Rule", exact=True)).to_be_disabled()
     assert place(page)["rule"] == "mutual"
+    view = page.locator("#large-view")
+    expect(view.locator(".message")).to_contain_text("No pictures and no maps here")
+    scores = view.locator(".figure", has_text="dinov2-s")
+    expect(scores).to_contain_text(re.compile(r"null\s*0\.\d\d"))
+    expect(page.locator("#map-grid .line[data-at='0']")).to_be_visible()
     assert list(page.evaluate("rosetta.favourites('imported')").values()) == ["fringe"]
     given.write_text("<html>")
     page.locator("#gallery-bar [data-id=bundle]").set_input_files(given)

@@ -12,6 +12,7 @@ from rosetta_ui.engine.engine import Engine
 from rosetta_ui.errors import BadRequestError, StoreError
 from rosetta_ui.models.registry import Registry
 from rosetta_ui.settings import Settings
+from rosetta_ui.tabs.gallery import Gallery
 from rosetta_ui.types import PersonNames, Selection
 
 CENTRED = Selection(rule="mutual", k=3, score="centred")
@@ -147,3 +148,19 @@ def test_without_models_the_kept_maps_are_ranked_and_it_says_so(
     came = elsewhere.import_file(engine.export_file(result, CENTRED, "zip"))
     found = elsewhere.active_units(came.result, 5, (0.1, 0.1, 0.6, 0.6))
     assert all(not each.every and each.looked_at > 0 for each in found)
+
+
+def test_the_gallery_opens_an_imported_dictionary_without_pictures(
+    planted: tuple[Engine, str], elsewhere: Engine
+) -> None:
+    engine, result = planted
+    came = elsewhere.import_file(engine.export_file(result, CENTRED, "json"))
+    gallery = Gallery(elsewhere)
+    asked = {"result": came.result, "rule": "mutual", "k": 3, "score": "centred"}
+    told = gallery.neurons(asked)
+    assert told["images"] == 0
+    assert len(told["rows"]) == 24
+    anchors = [str(neuron.anchor) for neuron in elsewhere.neurons(came.result, CENTRED)]
+    assert gallery.thumbs({**asked, "anchors": anchors})["pictures"] == {}
+    assert len(gallery.concepts(asked)) == len(engine.concepts(result, CENTRED))
+    assert gallery.classes(asked) == {}

@@ -443,10 +443,10 @@ class FakeEngine(FakePlots):
 
     def images(self, result: str) -> int:
         self._info(result)
-        return N_IMAGES
+        return 0 if result == "imported" else N_IMAGES
 
     def preview(self, result: str, image: int) -> NDArray[np.uint8]:
-        if not 0 <= image < N_IMAGES:
+        if not 0 <= image < self.images(result):
             raise BadRequestError(f"There is no image {image}.", f"Give 0 to {N_IMAGES - 1}.")
         return draw(image)
 

@@ -62,6 +62,18 @@
     ];
   }
 
+  /** What is known about a neuron of a result without pictures: scores, model by model. */
+  function bare(row) {
+    return row.cells.map((cell) => {
+      const { unit } = cell;
+      const own = h("div.scores", {}, "the generator's own unit");
+      const known = cell.score === undefined ? [own] : scores(cell);
+      const model = h("span.model", {}, unit.model);
+      const name = h("span.unit", {}, `${unit.layer}:${unit.channel}`);
+      return h("div.figure", {}, h("div.caption", {}, model, name, ...known));
+    });
+  }
+
   /** A bar for a score with a mark for its null; both from 0 to 1. */
   function meter(score, chance, attributes = {}) {
     const fill = h("i");
@@ -163,6 +175,6 @@
 
   Object.assign(window.rosetta, {
     meter,
-    figures: { generated, figure, paint: paintFigures, readAt, drawMark, watchPointer },
+    figures: { generated, figure, bare, paint: paintFigures, readAt, drawMark, watchPointer },
   });
 })();
