@@ -38,7 +38,11 @@ async function loadModels() {
     part("about").replaceChildren(failure(error));
     return;
   }
-  const kept = element.dataset.filled ? asked() : null;
+  // A request without a folder's name cannot say that a folder was chosen, nor which generator.
+  const source = part("source").value;
+  const kept = element.dataset.filled
+    ? { ...asked(), source, generator: part("generator").value }
+    : null;
   const groups = [
     ["Ready", ["ready"]],
     ["Fetched when needed", ["fetch", "download"]],
@@ -156,7 +160,7 @@ function fill(request) {
   if (!request) return;
   const put = (id, value) => value !== undefined && value !== null && (part(id).value = value);
   if (request.generator) put("generator", request.generator);
-  part("source").value = request.photos ? "photos" : "";
+  part("source").value = request.source ?? (request.photos ? "photos" : "");
   part("photos").value = request.photos ?? "";
   showSource();
   if (!generator()) part("generator").selectedIndex = 0;

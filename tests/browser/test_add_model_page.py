@@ -86,6 +86,13 @@ def test_photos_take_the_generators_place(
     assert form.locator('[data-id="generator"]').is_hidden()
     form.get_by_text("Name a folder of photos.").wait_for(state="visible")
     assert form.locator('[data-id="run"]').is_disabled()
+    # Models that become ready meanwhile are listed anew; what was chosen stays.
+    with page.expect_response(lambda r: '"catalogue"' in (r.request.post_data or "")):
+        page.evaluate("rosetta.put('models-changed', 'test')")
+    page.wait_for_function("document.querySelector('#match-form .pick input')")
+    page.wait_for_timeout(200)
+    assert form.locator('[data-id="source"]').input_value() == "photos"
+    assert form.locator('[data-id="generator"]').is_hidden()
     form.locator('[data-id="photos"]').fill("/pictures")
     page.wait_for_function(
         "!document.querySelector('#match-form [data-id=run]').disabled", timeout=15_000
