@@ -161,7 +161,8 @@ class InversionSettings:
         pull: weight of the pull towards natural w (in w+ also of the rows towards each other).
         start: nearest of many natural samples, the average (z = 0, or w's mean), or random.
         coarse_first: in w+, the first rows move at once and the others later.
-        plain: as published: no whitening, constant rate, betas (0.5, 0.999).
+        polish: the second half of the steps goes by L-BFGS, from the best start.
+        plain: as published: no whitening, constant rate, betas (0.5, 0.999), Adam to the end.
     """
 
     space: Space = "z"
@@ -171,6 +172,7 @@ class InversionSettings:
     pull: float = 0.0
     start: Start = "nearest"
     coarse_first: bool = False
+    polish: bool = True
     plain: bool = False
 
     def __post_init__(self) -> None:

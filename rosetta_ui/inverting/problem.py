@@ -129,6 +129,7 @@ class InversionProblem:
         drawer: draws.
         coordinates: what is optimised.
         pull: weight of the pull to natural latents.
+        first: steps that were made before; those asked for are counted from there.
         free_after: step from which every row of w+ moves; 0 moves all at once.
     """
 
@@ -139,18 +140,21 @@ class InversionProblem:
         coordinates: Coordinates,
         *,
         pull: float = 0.0,
+        first: int = 0,
         free_after: int = 0,
     ) -> None:
         self.coordinates = coordinates
         self._target = target
         self._drawer = drawer
         self._pull = pull
+        self._first = first
         self._free_after = free_after
 
     def __call__(self, at: Tensor, step: int) -> dict[str, Tensor]:
         """Name → loss term [n] at some coordinates."""
-        if self.coordinates.space == "w+" and step < self._free_after:
-            at = _coarse_rows(at, step / self._free_after)
+        done = self._first + step
+        if self.coordinates.space == "w+" and done < self._free_after:
+            at = _coarse_rows(at, done / self._free_after)
         latents = self.coordinates.latents(at)
         images, maps = self._drawer.draw(latents, self.coordinates)
         terms = self._target.terms(images, maps)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rosetta_ui.editing.edit import Coordinates
-from rosetta_ui.editing.optimise import Descent, Schedule, descend
+from rosetta_ui.editing.optimise import Descent, Schedule, descend, polish
 from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.editing.session import FRAME_SECONDS, FRAME_SHARE, as_picture, drawn
 from rosetta_ui.editing.setup import EditSetup, editable
@@ -43,6 +43,27 @@ from rosetta_ui.types import Latents
 STAGES = ((0.2, 1.0), (0.3, 0.25), (0.5, 0.0))
 """(share of the steps, share of the starts that goes on, at least one): which of several starts
 wins shows early, and a step of one costs an eighth of a step of eight."""
+
+FEW_STEPS = 20
+"""Fewer are not cut into stages."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the steps.
+
+    Attributes:
+        first: the step that it begins with, 0 for the first of all.
+        steps: how many.
+        starts: how many go on.
+        polish: by L-BFGS, from the only start.
+    """
+
+    first: int
+    steps: int
+    starts: int
+    polish: bool = False
+
 
 LOOP_SIDE = 64
 """Side of the pictures that the perceptual term's network is fed in the loop."""
@@ -182,18 +203,23 @@ class Course:
         """One frame a step."""
         where, at = self._starts()
         settings = self._request.settings
-        for steps, starts in self._stages(len(at)):
-            if starts < len(at):
-                where, at = self._pruned(where, at, starts)
-            problem = self._problem(where, steps)
+        for stage in self._stages(len(at)):
+            if stage.starts < len(at):
+                where, at = self._pruned(where, at, stage.starts)
+            problem = self._problem(where, stage.first)
             last: Descent | None = None
-            for last in descend(problem, at, self._schedule(steps, len(self._history))):
+            for last in self._descents(problem, at, stage):
                 yield self._frame(where, last)
                 if time.monotonic() - self._began > self._job.limit:
                     return
             if last is None:
                 raise BadRequestError(f"{settings.steps} steps are none.", "Give at least one.")
             at, self._totals = last.best, last.best_total
+
+    def _descents(self, problem: InversionProblem, at: Tensor, stage: Stage) -> Iterator[Descent]:
+        if stage.polish:
+            return polish(problem, at, stage.steps)
+        return descend(problem, at, self._schedule(stage))
 
     def last(self, stopped: bool) -> InversionFrame:
         """The frame with the result; draws the full picture and compares it."""
@@ -271,22 +297,25 @@ class Course:
 
     # Stages
 
-    def _stages(self, n: int) -> list[tuple[int, int]]:
-        """(steps, starts) of each stage."""
-        total = self._request.settings.steps
-        if n == 1 or total < 20:
-            return [(total, n)]
-        cuts = np.rint(np.cumsum([share for share, _ in STAGES]) * total).astype(int)
-        steps = np.diff([0, *cuts.tolist()])
+    def _stages(self, n: int) -> list[Stage]:
+        settings = self._request.settings
+        total, polished = settings.steps, settings.polish and not settings.plain
+        if total < FEW_STEPS or (n == 1 and not polished):
+            return [Stage(0, total, n)]
+        if self._job.resume is not None:
+            return [Stage(0, total, 1, polish=True)]
+        ends = np.rint(np.cumsum([share for share, _ in STAGES]) * total).astype(int).tolist()
         kept = [max(round(share * n), 1) for _, share in STAGES]
-        return list(zip(steps.tolist(), kept, strict=True))
+        begins = [0, *ends[:-1]]
+        cut = [Stage(b, e - b, k) for b, e, k in zip(begins, ends, kept, strict=True)]
+        return [*cut[:-1], replace(cut[-1], polish=polished)]
 
     def _pruned(self, where: Coordinates, at: Tensor, n: int) -> tuple[Coordinates, Tensor]:
         """The starts that are ahead."""
         ahead = self._totals.argsort()[:n]
         return replace(where, start=where.start[ahead]), at[ahead]
 
-    def _problem(self, where: Coordinates, steps: int) -> InversionProblem:
+    def _problem(self, where: Coordinates, first: int) -> InversionProblem:
         request, target = self._request, self._job.target
         guidance, settings = request.guidance, request.settings
         drawer = Drawer(
@@ -299,15 +328,17 @@ class Course:
             self._job.check,
         )
         coarse = settings.coarse_first and self._job.resume is None
-        free_after = int(COARSE_SHARE * steps) if coarse else 0
-        return InversionProblem(target, drawer, where, pull=settings.pull, free_after=free_after)
+        free_after = int(COARSE_SHARE * settings.steps) if coarse else 0
+        return InversionProblem(
+            target, drawer, where, pull=settings.pull, first=first, free_after=free_after
+        )
 
-    def _schedule(self, steps: int, done: int) -> Schedule:
+    def _schedule(self, stage: Stage) -> Schedule:
         settings = self._request.settings
         if settings.plain:
-            return Schedule(steps, settings.learning_rate, (0.5, 0.999), 0, 0)
-        last = self._done + settings.steps <= done + steps
-        return Schedule(steps, settings.learning_rate, cool_down=0.5 if last else 0)
+            return Schedule(stage.steps, settings.learning_rate, (0.5, 0.999), 0, 0)
+        last = stage.first + stage.steps == settings.steps
+        return Schedule(stage.steps, settings.learning_rate, cool_down=0.5 if last else 0)
 
     # Frames
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rosetta_ui.editing.optimise import Descent, Schedule, descend
+from rosetta_ui.editing.optimise import Descent, Schedule, descend, polish
 from rosetta_ui.errors import OptimisationDivergedError
 
 GOAL = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
@@ -83,3 +83,62 @@ def test_the_start_is_left_as_it_is() -> None:
     start = torch.zeros(2, 2)
     list(descend(bowl, start, Schedule(steps=3)))
     assert torch.equal(start, torch.zeros(2, 2))
+
+
+def valley(at: Tensor, _step: int) -> Mapping[str, Tensor]:
+    """Rosenbrock's: a curved valley, flat along its floor; least at (1, 1)."""
+    x, y = at[:, 0], at[:, 1]
+    return {"valley": (1 - x).square() + 100 * (y - x.square()).square()}
+
+
+FAR = torch.tensor([[-1.2, 1.0]])
+
+
+def test_polishing_ends_where_adam_is_still_on_its_way() -> None:
+    found = list(polish(valley, FAR, 100))[-1]
+    slow = list(descend(valley, FAR, Schedule(steps=100, learning_rate=0.1)))[-1]
+    assert float(found.best_total) < 1e-8 < 1e-3 < float(slow.best_total)
+    assert torch.allclose(found.best, torch.ones(1, 2), atol=1e-3)
+
+
+def test_every_step_of_polishing_is_one_evaluation_and_no_more_are_made() -> None:
+    asked: list[Tensor] = []
+
+    def counted(at: Tensor, step: int) -> Mapping[str, Tensor]:
+        assert step == len(asked)
+        asked.append(at.detach().clone())
+        return valley(at, step)
+
+    for steps in (1, 7, 30):
+        asked.clear()
+        seen = list(polish(counted, FAR, steps))
+        assert len(asked) == steps
+        assert [each.step for each in seen] == list(range(1, steps + 1))
+        assert len({tuple(at[0].tolist()) for at in asked}) == steps, "no point is asked for twice"
+        totals = [float(valley(at, 0)["valley"]) for at in asked]
+        assert float(seen[-1].best_total) == min(totals)
+
+
+def test_polishing_ends_early_at_the_bottom() -> None:
+    def round_bowl(at: Tensor, _step: int) -> Mapping[str, Tensor]:
+        return {"bowl": at.square().sum(1)}
+
+    seen = list(polish(round_bowl, FAR, 500))
+    assert len(seen) < 30
+    assert float(seen[-1].best_total) < 1e-12
+
+
+def test_only_one_start_is_polished() -> None:
+    with pytest.raises(ValueError, match="one start"):
+        list(polish(bowl, torch.zeros(2, 2), 5))
+
+
+def test_polishing_says_when_the_loss_is_not_finite() -> None:
+    def cliff(at: Tensor, step: int) -> Mapping[str, Tensor]:
+        return {"valley": valley(at, step)["valley"] * (float("nan") if step == 3 else 1)}
+
+    seen: list[Descent] = []
+    with pytest.raises(OptimisationDivergedError, match="step 4"):
+        for each in polish(cliff, FAR, 10):
+            seen.append(each)
+    assert seen
