@@ -151,6 +151,7 @@ class EditSettings:
             around the picture.
         stages: walk there in so many small steps, each with its own part of the target.
         band: how far the mean square of z may lie from 1, in natural deviations; 0 keeps its norm.
+        coarse_first: in w+, the rows of the early layers move at once and the others later.
     """
 
     space: Space
@@ -162,6 +163,7 @@ class EditSettings:
     natural: int = 0
     stages: int = 1
     band: float = 0.0
+    coarse_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,8 @@ class EditFrame:
         loss: the best total so far.
         picture: HWC uint8, or None where nothing new is drawn.
         preview: the picture is a small or approximate one.
+        error: of small pictures read from an early layer: root mean square difference from the full
+            ones made as small, in [0, 1]; NaN where pictures are drawn in full.
         state: of the finished edit.
         note: what is being done, where it is not the optimiser's steps.
     """
@@ -243,6 +247,7 @@ class EditFrame:
     preview: bool = False
     state: PictureState | None = None
     note: str = ""
+    error: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -294,7 +299,7 @@ class Trying:
     """How hard to try, as far as a person says it; None takes what works for the generator.
 
     Attributes:
-        steps, restarts, pull, learning_rate, stages: as in `EditSettings`.
+        steps, restarts, pull, learning_rate, stages, coarse_first, space: as in `EditSettings`.
     """
 
     steps: int | None = None
@@ -302,6 +307,8 @@ class Trying:
     pull: float | None = None
     learning_rate: float | None = None
     stages: int | None = None
+    coarse_first: bool | None = None
+    space: Space | None = None
 
 
 @dataclass(frozen=True)
@@ -419,6 +426,7 @@ class EditProgress:
         frame: number of the newest picture.
         picture: it, HWC uint8, or None.
         preview: it is small or approximate.
+        error: as in `EditFrame`.
         message, hint: of a failure.
         note: what is being done, where it is not the optimiser's steps.
     """
@@ -436,3 +444,4 @@ class EditProgress:
     message: str = ""
     hint: str = ""
     note: str = ""
+    error: float = float("nan")

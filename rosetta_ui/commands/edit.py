@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rosetta_ui.editing.recipe import trying_of
 from rosetta_ui.edits import (
     Blend,
     Edit,
@@ -81,6 +82,17 @@ def edit(
     small_steps: Annotated[
         int | None, Text(help="Walk there in so many parts.", show_default="1")
     ] = None,
+    coarse_first: Annotated[
+        bool | None,
+        Text(
+            "--coarse-first/--all-at-once",
+            help="In w+, early layers move first.",
+            show_default="measured",
+        ),
+    ] = None,
+    space: Annotated[
+        str | None, Text(help="Of the latent that moves: z, w or w+.", show_default="measured")
+    ] = None,
     strengths: Annotated[
         bool, Text(help="Try several strengths, keep the strongest that stays natural.")
     ] = False,
@@ -110,7 +122,8 @@ def edit(
             _film(engine, [replace(state, latents=state.start, steps=()), _state(last)], film, kind)
             return
         moves = _moves(shift, zoom, rotate, mirror)
-        trying = Trying(steps, restarts, pull, stages=small_steps)
+        given = {"steps": steps, "restarts": restarts, "pull": pull, "stages": small_steps}
+        trying = trying_of({**given, "coarse_first": coarse_first, "space": space})
         wanted = [
             *_requests(moves, paste, unit or [], units, trying),
             *([blend_of(blend)] if blend else []),

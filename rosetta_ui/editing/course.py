@@ -13,9 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rosetta_ui.editing.edit import Coordinates, EditProblem, Maps, Target, chosen_maps, targets_of
+from rosetta_ui.editing.edit import (
+    Coordinates,
+    EditProblem,
+    Maps,
+    Target,
+    chosen_maps,
+    early_rows_first,
+    targets_of,
+)
 from rosetta_ui.editing.latents import PRIOR_SEED, natural_z
-from rosetta_ui.editing.optimise import Schedule
+from rosetta_ui.editing.optimise import Problem, Schedule
 from rosetta_ui.editing.setup import EditSetup
 from rosetta_ui.edits import EditStep, Paste, PictureState, Rung, part_of
 from rosetta_ui.errors import BadRequestError
@@ -84,18 +92,22 @@ class Course:
             self.stages = min(settings.stages, settings.steps)
             self.where = self._starts(one)
 
-    def problem(self, stage: int) -> EditProblem:
+    def problem(self, stage: int) -> Problem:
         """The loss of a stage, from 0."""
-        ladder, pull = self._step.ladder, self._step.settings.pull
+        settings, ladder = self._step.settings, self._step.ladder
         pulls = torch.tensor([rung.pull for rung in ladder]).to(self.where.start)
-        return EditProblem(
+        problem = EditProblem(
             self._generator,
             self._chosen,
             self._targets((stage + 1) / self.stages),
             self.where,
-            pull=pulls if ladder else pull,
+            pull=pulls if ladder else settings.pull,
             check=lambda _spec: self._check(),
         )
+        if not settings.coarse_first or settings.space != "w+":
+            return problem
+        first = sum(self.schedule(i).steps for i in range(stage))
+        return early_rows_first(problem, first, settings.steps)
 
     def schedule(self, stage: int) -> Schedule:
         """How a stage descends; all of them together have the steps of the edit."""

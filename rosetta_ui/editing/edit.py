@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rosetta_ui.editing.latents import Prior
 from rosetta_ui.editing.losses import ChosenUnits, correlation
+from rosetta_ui.editing.optimise import Problem
 from rosetta_ui.editing.targets import affine_of, mask_of, paste, placed, scale, warp
 from rosetta_ui.edits import Edit, Paste, Scale
 from rosetta_ui.errors import BadRequestError
@@ -26,6 +27,9 @@ Maps = Mapping[str, Tensor]
 REGION_WEIGHT = 2.0
 """Cells of a region that is changed weigh three times as much, and nine in a correlation: a tenth
 of the picture then counts as much as the rest. Without it a pasted box was not drawn at all."""
+
+COARSE_SHARE = 0.5
+"""Share of the steps after which all rows of w+ move; a quarter of them moves from the start."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,35 @@ class EditProblem:
             latents,
             check=self._check,
         )
+
+
+def early_rows_first(problem: Problem, first: int, steps: int) -> Problem:
+    """A problem in w+ in which the rows of early layers move at once and the others later.
+
+    Args:
+        problem: its coordinates are [n, rows, d].
+        first: steps that were made before it.
+        steps: of the whole descent.
+    """
+    free_after = COARSE_SHARE * steps
+
+    def coarse(at: Tensor, step: int) -> Mapping[str, Tensor]:
+        done = first + step
+        return problem(coarse_rows(at, done / free_after) if done < free_after else at, step)
+
+    return coarse
+
+
+def coarse_rows(at: Tensor, done: float) -> Tensor:
+    """The same coordinates [n, rows, d], of which only the first rows have a gradient.
+
+    Args:
+        at: coordinates.
+        done: 0 leaves a quarter of the rows, 1 all of them.
+    """
+    rows = at.shape[1]
+    free = max(round(rows * (0.25 + 0.75 * done)), 1)
+    return torch.cat([at[:, :free], at[:, free:].detach()], dim=1)
 
 
 def chosen_maps(

@@ -130,8 +130,15 @@ def choice_of(data: object) -> UnitChoice:
 def trying_of(data: Mapping[Any, Any]) -> Trying:
     """Read how hard to try; what is missing is left to the generator's own."""
     whole = {k: _whole(data[k]) for k in ("steps", "restarts", "stages") if data.get(k) is not None}
-    pull = data.get("pull")
-    return Trying(**whole, pull=None if pull is None else _number(pull))
+    pull, coarse, space = (data.get(name) for name in ("pull", "coarse_first", "space"))
+    if space is not None and space not in get_args(Space):
+        raise _wrong(f"{space!r}", f"a space out of {', '.join(get_args(Space))}")
+    return Trying(
+        **whole,
+        pull=None if pull is None else _number(pull),
+        coarse_first=None if coarse is None else _flag(coarse),
+        space=space,
+    )
 
 
 def region_of(data: object) -> Region:
@@ -298,6 +305,7 @@ def settings_of(data: object) -> EditSettings:
     more: dict[str, Any] = {k: _whole(data[k]) for k in ("natural", "stages") if k in data}
     more["patience"] = _whole(data.get("patience", 30))
     more["band"] = _number(data.get("band", 0))
+    more["coarse_first"] = _flag(data.get("coarse_first", False))
     return checked_settings(EditSettings(data["space"], steps, rate, restarts, pull, **more))
 
 
@@ -364,6 +372,12 @@ def _whole(value: object) -> int:
     if number % 1 or abs(number) > 2**53:
         raise _wrong(f"{value!r}", "a whole number")
     return int(number)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(f"{value!r}", "true or false")
+    return value
 
 
 def _wrong(what: str, expected: str) -> BadRequestError:

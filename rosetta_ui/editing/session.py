@@ -66,8 +66,18 @@ def start_state(
 
 
 def drawn(generator: Generator, latents: Latents) -> NDArray[np.uint8]:
-    """The picture of one latent: HWC uint8."""
-    return as_picture(generator.synthesise(latents))
+    """The picture of one latent: HWC uint8.
+
+    Raises:
+        BadRequestError: it lies so far out that the numbers of the picture are not finite.
+    """
+    images = generator.synthesise(latents)
+    if not bool(images.isfinite().all()):
+        raise BadRequestError(
+            f"This latent lies so far out that '{generator.card.name}' draws no picture from it.",
+            "Choose a seed, or another recipe.",
+        )
+    return as_picture(images)
 
 
 def as_picture(images: Tensor) -> NDArray[np.uint8]:
@@ -148,7 +158,8 @@ def _descended(
             if begun >= next_frame and number > 1:
                 values = course.where.latents(last.best)[best : best + 1]
                 shown = _frame(bench, state, values, step.settings.space)
-                frame = replace(frame, picture=shown, preview=True)
+                error = float("nan") if bench.head is None else bench.head.error
+                frame = replace(frame, picture=shown, preview=True, error=error)
                 took = time.monotonic() - begun
                 next_frame = time.monotonic() + max(FRAME_SECONDS, FRAME_SHARE * took)
             yield frame

@@ -132,18 +132,33 @@ class Desk(Generic[PageT, Snapshot]):
         found.heard = time.monotonic()
         return found
 
+    def leave(self, page: str) -> None:
+        """The browser of a page is gone: its task ends now, the page itself a while later.
+
+        It stays if it is heard of again: a laptop that sleeps ends its connection too, and comes
+        back. An unknown page is no error.
+        """
+        found = self._pages.get(page)
+        if found is None:
+            return
+        with found.lock:
+            self._cancel(found)
+        later = threading.Timer(SILENT_SECONDS + 1, self._sweep)
+        later.daemon = True
+        later.start()
+
     def _cancel(self, page: PageT) -> None:
         if page.task is not None:
             page.task.handle.cancel.set()
 
     def _sweep(self) -> None:
         now = time.monotonic()
-        names = sorted(self._pages, key=lambda name: self._pages[name].heard)
-        for i, name in enumerate(names):
-            surplus = i < len(names) - MOST_PAGES
-            found = self._pages.get(name)
-            if found is not None and (surplus or now - found.heard > SILENT_SECONDS):
-                self.close(name)
+        with self._lock:
+            pages = sorted(self._pages.values(), key=lambda page: page.heard)
+        for i, page in enumerate(pages):
+            surplus = i < len(pages) - MOST_PAGES
+            if surplus or now - page.heard > SILENT_SECONDS:
+                self.close(page.name)
 
     # Tasks
 

@@ -208,12 +208,21 @@ class EditDesk(Desk[EditPage, EditProgress]):
         was = task.progress
         passed = time.monotonic() - task.started
         left = passed / frame.step * (frame.steps - frame.step) if frame.step else float("nan")
+        fresh = frame.picture is not None
+        shown = frame if fresh else was
         now = EditProgress(
-            task.ticket, "running", frame.step, frame.steps, frame.loss, left, 0, was.frame
+            task.ticket,
+            "running",
+            frame.step,
+            frame.steps,
+            frame.loss,
+            left,
+            frame=was.frame + fresh,
+            picture=shown.picture,
+            preview=shown.preview,
+            error=shown.error,
+            note=frame.note,
         )
-        now = replace(now, picture=was.picture, preview=was.preview, note=frame.note)
-        if frame.picture is not None:
-            now = replace(now, frame=was.frame + 1, picture=frame.picture, preview=frame.preview)
         self._say(page, task, now)
 
     def _finish(

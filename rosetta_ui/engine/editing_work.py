@@ -40,6 +40,10 @@ make each wait for a batch of the other."""
 
 ACTIVE_UNITS = 24
 
+FAR = 10.0
+"""Root mean square of z, 1 for natural ones, beyond which nothing is left to look at: edits that
+moved z freely ended at 1.2."""
+
 
 def run(bench: Workbench, values: Mapping[str, Any]) -> Iterator[Any]:
     """The task `edit` of `dispatch`.
@@ -213,7 +217,7 @@ def check_fits(generator: Generator, state: PictureState) -> None:
     """Refuse a state whose latents are not this generator's.
 
     Raises:
-        BadRequestError: the space or the shape is another's, or the class.
+        BadRequestError: the space or the shape is another's, or the class, or z lies too far out.
     """
     generator.check_class(state.class_index)
     for latents in (state.start, state.latents):
@@ -227,4 +231,11 @@ def check_fits(generator: Generator, state: PictureState) -> None:
                 f"The latent ({latents.space}, {latents.values.shape}) is not one of "
                 f"'{state.generator}'.",
                 "Choose a recipe of this generator.",
+            )
+        size = float(np.sqrt(np.square(latents.values, dtype=np.float64).mean()))
+        if latents.space == "z" and size > FAR:
+            raise BadRequestError(
+                f"This latent lies {size:.3g} times as far out as natural ones, where "
+                f"'{state.generator}' draws no picture.",
+                "Choose a seed, or another recipe.",
             )

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_edits import after, last, step
+from tiny_edits import RowsGenerator, after, last, step
 
 from rosetta_ui.editing.blending import blended, slerp
+from rosetta_ui.editing.course import Course
 from rosetta_ui.editing.session import EditBench, edit, ladder, replay, start_state
+from rosetta_ui.editing.setup import EditSetup
 from rosetta_ui.edits import (
     Blend,
     EditStep,
@@ -101,6 +103,49 @@ def test_a_band_lets_the_norm_move_within_it(bench: EditBench) -> None:
     square = float(np.square(found.latents.values).mean())
     own = float(np.square(state.latents.values).mean())
     assert min(own, 1 - share) - 1e-4 <= square <= max(own, 1 + share) + 1e-4
+
+
+@pytest.fixture(scope="module")
+def rows_bench() -> EditBench:
+    generator = RowsGenerator()
+    return EditBench(generator, EditSetup.fit(generator, 1.0, None))
+
+
+def moving_rows(course: Course, stage: int, at_step: int) -> tuple[list[bool], float]:
+    """Which rows of w+ have a gradient, and the loss."""
+    at = course.origin().requires_grad_()
+    loss = course.problem(stage)(at, at_step)["maps"].sum()
+    loss.backward()
+    assert at.grad is not None
+    return (at.grad[0].abs().sum(1) > 0).tolist(), float(loss.detach())
+
+
+def test_early_layers_move_first_and_all_of_them_in_the_second_half(rows_bench: EditBench) -> None:
+    state = start_state(rows_bench.generator, 1)
+
+    def course(**changes: object) -> Course:
+        made = step(rows_bench, Shift(0.3), space="w+", steps=40, **changes)
+        return Course(rows_bench.generator, rows_bench.setup, state, made, lambda: None)
+
+    one, plain = course(coarse_first=True), course()
+    found = [moving_rows(one, 0, at) for at in (0, 8, 14, 20)]
+    assert [sum(rows) for rows, _ in found] == [1, 2, 3, 4]
+    assert all(rows == sorted(rows, reverse=True) for rows, _ in found)  # the first ones
+    assert found[0][1] == moving_rows(plain, 0, 0)[1]  # what is asked for is the same
+    assert moving_rows(plain, 0, 0)[0] == [True] * 4
+    parts = course(coarse_first=True, stages=4)
+    assert [sum(moving_rows(parts, i, 0)[0]) for i in range(4)] == [1, 2, 4, 4]
+
+
+def test_early_layers_first_moves_them_further_and_replays(rows_bench: EditBench) -> None:
+    state = start_state(rows_bench.generator, 1)
+    made = step(rows_bench, Shift(0.3), space="w+", steps=40, learning_rate=0.02, coarse_first=True)
+    found = after(rows_bench, state, made)
+    moved = np.linalg.norm(found.latents.values[0] - state.latents.values, axis=1)
+    assert (np.diff(moved) < 0).all()
+    again = last(replay(rows_bench, found)).state
+    assert again is not None
+    assert again.latents.values.tobytes() == found.latents.values.tobytes()
 
 
 def test_a_blend_goes_from_one_picture_to_the_other(bench: EditBench) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_edits import SETTINGS, after, last, load, step
 
-from rosetta_ui.editing.session import EditBench, edit, replay, start_state
+from rosetta_ui.editing.session import EditBench, drawn, edit, replay, start_state
 from rosetta_ui.editing.setup import EditSetup
 from rosetta_ui.edits import (
     EditStep,
@@ -99,6 +99,13 @@ def test_a_loss_that_is_not_finite_is_said_and_the_state_stays(bench: EditBench)
     far = replace(state, latents=replace(state.latents, values=state.latents.values * np.inf))
     with pytest.raises(OptimisationDivergedError):
         list(edit(bench, far, step(bench, Shift(0.1))))
+
+
+def test_a_picture_that_is_not_finite_is_refused_in_words(bench: EditBench) -> None:
+    state = start_state(bench.generator, 1)
+    far = np.where(state.latents.values > 0, np.float32(3e38), np.float32(-3e38))
+    with pytest.raises(BadRequestError, match="so far out"):
+        drawn(bench.generator, replace(state.latents, values=far))
 
 
 def test_a_region_of_one_pixel_is_an_edit(bench: EditBench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
+from rosetta_ui.editing.edit import EditProblem
 from rosetta_ui.edits import (
     EditProgress,
     EditRequest,
@@ -24,11 +27,12 @@ from rosetta_ui.edits import (
     Trying,
     UnitChoice,
 )
+from rosetta_ui.engine import desk
 from rosetta_ui.engine.engine import Engine
 from rosetta_ui.engine.jobs import Cancel
 from rosetta_ui.errors import BadRequestError, Cancelled, EmptyMatchError, UnknownModelError
 from rosetta_ui.models.registry import Registry
-from rosetta_ui.models.tiny import tiny_cards
+from rosetta_ui.models.tiny import TinyGenerator, tiny_cards
 from rosetta_ui.settings import Settings
 from rosetta_ui.types import Unit
 
@@ -38,6 +42,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     registry = Registry()
     for card, loader in tiny_cards():
         registry.add(card, loader)
+    # Says that its pictures are too large to show one every step.
+    slow = replace(registry.card("tiny-gan"), name="slow-gan", image_size=(256, 256))
+    registry.add(slow, lambda card, _tensors: TinyGenerator(card))
     folder = tmp_path_factory.mktemp("editing")
     with Engine(Settings(cache_dir=folder, device="cpu"), registry) as made:
         yield made
@@ -125,6 +132,27 @@ def test_closing_a_page_ends_its_edit_and_frees_it(engine: Engine) -> None:
         engine.editing.view(page)
 
 
+def test_a_browser_that_is_gone_frees_everything_and_one_that_comes_back_does_not(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk, "SILENT_SECONDS", 0.5)
+    gone, back = opened(engine, 1).page, opened(engine, 2).page
+    for page in (gone, back):
+        engine.editing.ask(page, request(Shift(0.1), steps=5000))
+        engine.editing.leave(page)
+    engine.editing.leave("never seen")
+    end = time.monotonic() + 30
+    while engine.editing.desk.open_pages > 1 or any(
+        thread.name.startswith("edit-") for thread in threading.enumerate()
+    ):
+        assert time.monotonic() < end
+        assert engine.editing.progress(back).state != "done"
+        time.sleep(0.02)
+    assert engine.editing.view(back).entries[0].label == "Seed 2"
+    with pytest.raises(BadRequestError, match="no longer open"):
+        engine.editing.view(gone)
+
+
 def test_edits_wait_for_the_device_and_say_so(engine: Engine) -> None:
     page = opened(engine).page
     with engine._bench.lock.hold():
@@ -134,6 +162,53 @@ def test_edits_wait_for_the_device_and_say_so(engine: Engine) -> None:
         assert now.state == "queued"
         assert now.place >= 1
     assert ended(engine, page).state == "done"
+
+
+def test_small_previews_say_how_far_off_they_are(engine: Engine) -> None:
+    page = engine.editing.open("slow-gan", 1, None, None, "").page
+    engine.editing.ask(page, request(Shift(0.2), steps=200))
+    seen: list[EditProgress] = []
+    while (now := engine.editing.progress(page)).state in ("queued", "running"):
+        seen.append(now)
+    previews = [now for now in seen if now.preview]
+    assert previews
+    assert all(0 < now.error < 1 for now in previews)
+    assert math.isnan(now.error)  # the last picture is drawn in full
+    assert previews[0].picture is not None
+    assert previews[0].picture.shape == (16, 16, 3)
+
+
+def test_a_latent_too_far_out_is_said_and_the_last_good_picture_stays(engine: Engine) -> None:
+    page = opened(engine).page
+    first = engine.editing.view(page).entries[0].picture
+    state, _ = engine.editing.start_picture("tiny-gan", 3)
+    for times in (20, 1e30):
+        latents = replace(state.latents, values=state.latents.values * np.float32(times))
+        with pytest.raises(BadRequestError, match="times as far out as natural ones"):
+            engine.editing.open_latents("tiny-gan", latents, page)
+        with pytest.raises(BadRequestError, match="times as far out as natural ones"):
+            engine.editing.load(page, engine.editing.recipe(replace(state, latents=latents)))
+    view = engine.editing.view(page)
+    assert [entry.label for entry in view.entries] == ["Seed 1"]
+    assert np.array_equal(view.entries[0].picture, first)
+
+
+def test_a_loss_that_is_not_finite_is_said_and_the_last_good_picture_stays(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(engine).page
+    whole = EditProblem.__call__
+
+    def broken(self: EditProblem, at: Tensor, step: int) -> dict[str, Tensor]:
+        return {name: term / float(step != 3) for name, term in whole(self, at, step).items()}
+
+    monkeypatch.setattr(EditProblem, "__call__", broken)
+    engine.editing.ask(page, request(Shift(0.2)))
+    now = ended(engine, page)
+    assert now.state == "failed"
+    assert "stopped being finite at step 4" in now.message
+    assert "smaller change" in now.hint
+    assert [entry.label for entry in engine.editing.view(page).entries] == ["Seed 1"]
 
 
 def test_a_failed_edit_says_why_and_keeps_the_picture(engine: Engine) -> None:
@@ -153,6 +228,7 @@ def test_what_cannot_be_asked_is_refused_at_the_door(engine: Engine) -> None:
         request(Mirror(), choice=none),
         request(Mirror(), steps=0),
         request(Paste(Region.box(0, 0, 1, 1), 0, 0), source_seed=-4),
+        EditRequest((Mirror(),), trying=Trying(coarse_first=True)),  # z has no layers
     ):
         with pytest.raises(BadRequestError):
             engine.editing.ask(page, asked)
