@@ -17,6 +17,9 @@ from rosetta_ui.store.store import Store
 BUNDLED = (PROJECT / "assets", PROJECT / "assets" / "dictionaries")
 """Folders whose subfolders may be results that come with the project."""
 
+FIRST = "mobilestylegan"
+"""The bundled result that lists begin with: the Gallery opens with it."""
+
 
 @dataclass
 class Workbench:
@@ -61,7 +64,7 @@ class Workbench:
             weights=weights,
             store=store,
             # A page that strangers open must not read folders that they name.
-            shelf=ResultShelf(store, BUNDLED, paths=settings.private),
+            shelf=ResultShelf(store, BUNDLED, first=FIRST, paths=settings.private),
             models=Residency(known, weights, settings.device),
         )
 

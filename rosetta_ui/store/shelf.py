@@ -29,17 +29,23 @@ class ResultShelf:
     Args:
         store: where matches are kept.
         bundled: folders that hold bundled results, such as `assets/`.
+        first: id of the bundled result that the list begins with; the others follow by id.
         paths: whether the path of any result folder is taken as an id as well.
     """
 
-    def __init__(self, store: Store, bundled: Sequence[Path] = (), *, paths: bool = True) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bundled: Sequence[Path] = (),
+        *,
+        first: str = "",
+        paths: bool = True,
+    ) -> None:
         self._store = store
         self._paths = paths
-        self._bundled = {
-            record.parent.name: record.parent
-            for folder in bundled
-            for record in sorted(folder.glob(f"*/{RECORD}"))
-        }
+        records = [r for folder in bundled for r in sorted(folder.glob(f"*/{RECORD}"))]
+        records.sort(key=lambda record: record.parent.name != first)
+        self._bundled = {record.parent.name: record.parent for record in records}
         self._open: dict[Path, tuple[int, ResultFolder]] = {}
         self._lock = threading.Lock()
 

@@ -65,6 +65,15 @@ def test_bundled_results_come_first_then_the_newest(shelf: ResultShelf) -> None:
     assert shelf.info("faces") == listed[0]
 
 
+def test_the_bundled_result_that_is_named_leads_the_others(
+    store: Store, bundled: Path, original: Path
+) -> None:
+    shutil.copytree(original, bundled / "cars")
+    shutil.copytree(original, bundled / "trees")
+    assert ids(ResultShelf(store, [bundled]))[:3] == ["cars", "faces", "trees"]
+    assert ids(ResultShelf(store, [bundled], first="faces"))[:3] == ["faces", "cars", "trees"]
+
+
 def test_other_entries_of_the_store_are_no_results(shelf: ResultShelf, store: Store) -> None:
     store.put("maps", {"x": planted(images=2).maps[ANCHOR]}, "heatmaps")
     assert "maps" not in ids(shelf)
