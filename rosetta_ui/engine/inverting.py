@@ -332,8 +332,12 @@ class Inverting:
                 return f"{preset.title}, {request.settings.space}"
         terms = [
             name
-            for name in ("neurons", "pixels", "perceptual")
-            if getattr(request.guidance, name) > 0
+            for name, weight in (
+                ("neurons", request.guidance.neurons),
+                ("pixels", request.guidance.pixels),
+                ("features", request.guidance.perceptual),
+            )
+            if weight > 0
         ]
         return f"{' + '.join(terms).capitalize()}, {request.settings.space}"
 

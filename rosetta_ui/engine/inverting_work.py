@@ -86,7 +86,7 @@ def _invert(bench: Workbench, values: Mapping[str, Any]) -> Iterator[InversionFr
     asked = [replace(request, class_index=c) for c in classes] or [request]
     total = sum(each.settings.steps for each in asked)
     before = 0
-    for each in asked:
+    for at, each in enumerate(asked, 1):
         tools = yield from _told(
             tools_of(bench, each, check),
             partial(_before_first_step, before, total),
@@ -100,7 +100,8 @@ def _invert(bench: Workbench, values: Mapping[str, Any]) -> Iterator[InversionFr
             label = f"{label}, class {each.class_index}"
         job = Job(each, target, label, values.get("resume"), check=check)
         for frame in invert(tools, job):
-            yield frame if len(asked) == 1 else _placed(frame, before, total)
+            said = f"Class {each.class_index}, {at} of {len(asked)}."
+            yield frame if len(asked) == 1 else _placed(frame, before, total, said)
         before += each.settings.steps
 
 
@@ -120,11 +121,12 @@ def _told(
         yield say(said)
 
 
-def _placed(frame: InversionFrame, before: int, total: int) -> InversionFrame:
-    """A frame of one class among several: steps count on."""
+def _placed(frame: InversionFrame, before: int, total: int, said: str) -> InversionFrame:
+    """A frame of one class among several: steps count on, and it is said which class it is."""
     step = before + frame.step
     pace = frame.seconds / max(frame.step, 1)
-    return replace(frame, step=step, steps=total, seconds_left=pace * (total - step))
+    left = pace * (total - step)
+    return replace(frame, step=step, steps=total, seconds_left=left, message=said)
 
 
 def tools_of(

@@ -36,7 +36,7 @@ MOST_BYTES = 10_000_000
 SENT = 1536  # px of the longer side of a picture on its way to the page and back
 LARGE = 768  # px of a picture that is looked at
 EXACT = 256  # px up to which a picture is sent without loss
-THUMB = 160
+THUMB = 256
 MOST_POINTS = 240  # of a loss: a screen shows no more
 MOST_CLASSES = 12
 FRAMINGS: tuple[Framing, ...] = ("centre", "portrait")
@@ -63,16 +63,24 @@ def picture_bytes(text: str) -> bytes:
         raise BadRequestError("No picture arrived.", "Choose it again.") from error
 
 
-def sent_json(read: ReadPicture) -> Json:
-    """A picture for the page, with the square that is proposed for each framing."""
+def sent_json(read: ReadPicture, face: Crop | None = None) -> Json:
+    """A picture for the page, with the square that is proposed for each framing.
+
+    Args:
+        read: the picture.
+        face: where its face is, if that is known.
+    """
     height, width = read.picture.shape[:2]
+    crops = {name: default_crop(width, height, name) for name in FRAMINGS}
+    if face is not None:
+        crops["portrait"] = face
     small = max(height, width) <= EXACT
     return {
         "picture": png_uri(read.picture) if small else picture_uri(read.picture, SENT, 95),
         "width": width,
         "height": height,
         "notes": list(read.notes),
-        "crops": {name: asdict(default_crop(width, height, name)) for name in FRAMINGS},
+        "crops": {name: asdict(crop) for name, crop in crops.items()},
     }
 
 
@@ -125,7 +133,7 @@ def settings_of(asked: Mapping[str, Any], usual: InversionSettings) -> Inversion
     for key in ("space", "start"):
         if text_of(wanted, key):
             given[key] = text_of(wanted, key)
-    for key in ("coarse_first", "plain"):
+    for key in ("coarse_first", "polish", "plain"):
         if wanted.get(key) is not None:
             given[key] = bool(wanted[key])
     return replace(usual, **given)

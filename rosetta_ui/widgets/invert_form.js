@@ -7,6 +7,7 @@ explainTerms(element);
 
 const WEIGHTS = ["neurons", "pixels", "perceptual"];
 const NUMBERS = ["steps", "restarts", "pull", "learning_rate"];
+const SWITCHES = ["coarse_first", "polish"];
 
 let catalogue = { generators: [] };
 let preset = null;
@@ -86,6 +87,7 @@ function fill(chosen) {
   for (const id of WEIGHTS) part(id).value = chosen.weights[id];
   if (!generator().results.length) part("neurons").value = 0;
   for (const id of [...NUMBERS, "space", "start"]) part(id).value = chosen.settings[id];
+  for (const id of SWITCHES) part(id).checked = chosen.settings[id];
   changed();
 }
 
@@ -99,7 +101,7 @@ function asked() {
     settings: {
       ...Object.fromEntries(NUMBERS.map((id) => [id, numeric(id)])),
       space: part("space").value, start: part("start").value,
-      coarse_first: preset?.settings.coarse_first && part("space").value === "w+", plain: preset?.settings.plain,
+      coarse_first: part("coarse_first").checked && part("space").value === "w+", polish: part("polish").checked, plain: preset?.settings.plain,
     },
     classes: generator()?.classes ? part("classes").value : "",
     seed: numeric("seed"),
@@ -120,6 +122,8 @@ function obstacle() {
 function changed() {
   const why = obstacle();
   const boxes = part("backbones").childElementCount;
+  part("coarse-field").hidden = part("space").value !== "w+";
+  part("polish-field").hidden = Boolean(preset?.settings.plain); // as published: no such thing
   part("chosen").textContent = boxes ? `${ticked().length} of ${boxes} backbones` : "";
   part("go").disabled = busy || Boolean(why);
   part("ready").textContent = why || (busy ? "Running." : `${numeric("steps")} steps in ${part("space").value}, ${numeric("restarts")} ${numeric("restarts") === 1 ? "start" : "starts side by side"}.`);

@@ -17,7 +17,7 @@ let points = [];
 let target = ""; // data address of what is asked for
 let begun = 0;
 
-const plot = curves(part("curves"));
+const plot = curves(part("curves"), { perceptual: "features" });
 const uncover = before(part("compare"), part("over"), () => target, part("edge"));
 
 /* --- what is seen --- */
@@ -172,12 +172,14 @@ async function finish(now) {
 async function list() {
   ({ runs } = await call(server.results, { page }));
   part("runs").replaceChildren(...runs.map(card));
+  part("runs").classList.toggle("several", runs.length > 1); // pictures large enough to compare
   offerMore();
 }
 
 function card(run) {
   const n = run.numbers;
-  const numbers = n ? `PSNR ${n.psnr.toFixed(1)} dB, SSIM ${format.r(n.ssim)}, distance ${format.r(n.perceptual)}` : run.note;
+  const psnr = n && (n.psnr === null ? "∞" : n.psnr.toFixed(1)); // none is infinite: the very pixels
+  const numbers = n ? `PSNR ${psnr} dB, SSIM ${format.r(n.ssim)}, distance ${format.r(n.perceptual)}` : run.note;
   return h("div.run", {},
     h("button.pick", { type: "button", "aria-pressed": String(run.which === chosen), data: { which: String(run.which) }, onclick: () => pick(run.which) },
       h("img", { src: run.thumb, alt: "" }),

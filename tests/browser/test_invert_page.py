@@ -34,13 +34,23 @@ PHOTO = HERE.parents[1] / "assets" / "photos" / "astronaut.webp"
 
 
 @pytest.fixture(scope="module")
-def invert_app(zoo: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def invert_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that the app of this module may write: its cache and its temporary files."""
+    folder = tmp_path_factory.mktemp("invert-app")
+    for name in ("cache", "temporary"):
+        (folder / name).mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def invert_app(zoo: Any, invert_folder: Path) -> Iterator[str]:
     """`python app.py` on the fetched weights and an otherwise empty cache."""
-    cache = tmp_path_factory.mktemp("invert-app")
+    cache, temporary = invert_folder / "cache", invert_folder / "temporary"
     (cache / "zoo").symlink_to(zoo.root / "zoo", target_is_directory=True)
     port = free_port()
     command = [sys.executable, "app.py", "--port", str(port), "--cache-dir", str(cache)]
-    with running([*command, "--device", "cpu", "--no-fetch"], port, 30 * PATIENCE) as address:
+    command += ["--device", "cpu", "--no-fetch"]
+    with running(command, port, 30 * PATIENCE, {"TMPDIR": str(temporary)}) as address:
         yield address
 
 
@@ -318,6 +328,38 @@ def test_18_odd_pictures_come_out_right(invert_app: str, open_page: OpenPage) ->
     expect(said(page)).to_contain_text("transparent parts are white", timeout=LONG)
     assert near(middle(page), (255, 255, 255))
     expect(page.get_by_role("button", name="Invert", exact=True)).to_be_enabled()
+
+
+@pytest.mark.weights
+def test_nothing_of_an_upload_is_on_the_disk_in_the_log_or_in_an_address(
+    invert_app: str, invert_folder: Path, open_page: OpenPage
+) -> None:
+    page = opened(open_page, invert_app)
+    addresses: list[str] = []
+    page.on("request", lambda request: addresses.append(request.url))
+    pixels = np.random.default_rng(9).integers(0, 256, (96, 96, 3), np.uint8)
+    upload = file_of(Image.fromarray(pixels), "my-secret-name.png")
+    give(page, upload)
+    expect(said(page)).to_contain_text("my-secret-name.png", timeout=LONG)
+    run(page, steps=20, restarts=1)
+    wait_state(page, "done")
+    expect(page.locator("#invert-result [data-id=numbers]")).to_contain_text("dB", timeout=LONG)
+    page.close()
+
+    needles = [upload["buffer"][60:108], pixels[20].tobytes()[:48], pixels.tobytes()[-48:]]
+    needles += [base64.b64encode(upload["buffer"][60:108]), b"my-secret-name"]
+    written = [path for path in invert_folder.rglob("*") if path.is_file()]
+    assert any(path.is_relative_to(invert_folder / "cache") for path in written)
+    for path in written:
+        content = path.read_bytes()
+        assert not any(needle in content for needle in needles), path
+    port = invert_app.rpartition(":")[2]
+    log = (HERE.parent / "artefacts" / f"server-{port}.log").read_text()
+    # What the page shows is in the memory of the browser: data and blob addresses are no requests.
+    asked = [each for each in addresses if not each.startswith(("data:", "blob:"))]
+    assert asked
+    assert all(len(each) < 2000 for each in asked)
+    assert not any("secret" in place for place in (log, *asked))
 
 
 # The drawn app: what a person does with hands and keys

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,30 @@ def test_a_plain_picture_comes_as_it_is_without_notes() -> None:
     assert np.array_equal(read.picture, np.asarray(gradient()))
 
 
-def test_a_turned_photo_stands_upright_and_it_is_said() -> None:
+TURNS: dict[int, Callable[[Any], Any]] = {
+    1: lambda p: p,
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.swapaxes(0, 1),
+    6: lambda p: np.rot90(p, -1),
+    7: lambda p: p[::-1, ::-1].swapaxes(0, 1),
+    8: lambda p: np.rot90(p),
+}
+"""How a camera was held → what makes its picture upright."""
+
+
+@pytest.mark.parametrize("held", TURNS)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_turned_photo_stands_upright_and_it_is_said(held: int, kind: str) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was held upright: turn clockwise
-    read = read_picture(encoded(gradient(), "JPEG", exif=exif, quality=95))
-    assert read.picture.shape == (40, 30, 3)
-    assert read.notes == ("Turned upright, as its camera says.",)
-    assert read.picture[0, :, 0].mean() < 30, "the old left side is at the top"
+    exif[0x0112] = held
+    exact = {"JPEG": {"quality": 100, "subsampling": 0}, "WEBP": {"lossless": True}}
+    read = read_picture(encoded(gradient(), kind, exif=exif, **exact.get(kind, {})))
+    upright = TURNS[held](np.asarray(gradient())).astype(int)
+    assert read.picture.shape == upright.shape
+    assert np.abs(read.picture - upright).max() < 12, "JPEG is lossy"
+    assert read.notes == (("Turned upright, as its camera says.",) if held > 1 else ())
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "LA", "RGBA", "I;16", "F"])
@@ -83,6 +101,32 @@ def test_transparent_parts_are_white_and_it_is_said() -> None:
     assert "white" in read.notes[0]
 
 
+def test_a_colour_of_a_palette_may_be_transparent() -> None:
+    image = Image.new("P", (20, 20), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.paste(1, (0, 0, 10, 20))
+    for kind in ("PNG", "GIF"):
+        read = read_picture(encoded(image, kind, transparency=0))
+        assert read.picture[5, 15].tolist() == [255, 255, 255]
+        assert read.picture[5, 5].tolist() == [0, 0, 255]
+        assert read.notes == ("Its transparent parts are white.",)
+
+
+def test_a_cmyk_photo_has_its_own_colours() -> None:
+    for colour in ((230, 120, 30), (20, 160, 90), (250, 250, 250)):
+        image = Image.new("RGB", (40, 30), colour).convert("CMYK")
+        read = read_picture(encoded(image, "JPEG", quality=95))
+        assert np.abs(read.picture[10, 10].astype(int) - colour).max() < 8
+        assert read.notes == ("Its CMYK colours were converted.",)
+
+
+def test_sixteen_bits_are_scaled_and_not_cut_off() -> None:
+    ramp = np.tile(np.linspace(0, 65535, 256).astype(np.uint16), (16, 1))
+    for kind in ("PNG", "TIFF"):
+        read = read_picture(encoded(Image.fromarray(ramp), kind))
+        assert np.abs(read.picture[3, :, 0].astype(int) - np.arange(256)).max() <= 1
+
+
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_the_first_frame_of_an_animation_is_used(kind: str) -> None:
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "lime", "blue")]
@@ -105,6 +149,7 @@ def test_a_large_picture_is_reduced_and_it_is_said() -> None:
         (b"", "empty"),
         (b"just words, whatever the name", "no picture"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64), "no picture"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture"),
         (encoded(gradient(400, 300), "JPEG")[:2000], "cannot be read"),
         (bomb(60_000, 60_000), "too many pixels"),

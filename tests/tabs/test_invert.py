@@ -17,6 +17,7 @@ from fake_inverting import FakeInverting
 from PIL import Image
 
 from rosetta_ui.errors import BadRequestError
+from rosetta_ui.inversions import Crop
 from rosetta_ui.tabs.api_invert import InvertApi
 from rosetta_ui.tabs.invert import Inverter
 from rosetta_ui.tabs.invert_values import MOST_BYTES, classes_of, picture_bytes
@@ -76,6 +77,15 @@ def test_a_tall_picture_is_proposed_higher_for_portraits(inverter: Inverter) -> 
     Image.new("RGB", (60, 120)).save(buffer, "PNG")
     crops = inverter.read({"data": base64.b64encode(buffer.getvalue()).decode()})["crops"]
     assert crops["portrait"]["y"] < crops["centre"]["y"] == 0.5
+
+
+def test_the_example_photo_is_cut_to_its_face_for_portraits_only(inverter: Inverter) -> None:
+    crops = inverter.example({"generator": "dcgan-digiface", "kind": "photo"})["crops"]
+    assert crops["centre"] == {"x": 0.5, "y": 0.5, "side": 1.0}
+    assert crops["portrait"]["side"] < 0.6
+    left, top, side = Crop(**crops["portrait"]).box(512, 512)
+    assert (left < 224 - 40) and (left + side > 224 + 40), "the face lies about x = 224"
+    assert (top < 110 - 40) and (top + side > 110 + 60), "and y = 110"
 
 
 @pytest.mark.parametrize("data", ["", "no base64 !", "aGVsbG8=", "data:image/png;base64,aGVsbG8="])

@@ -32,8 +32,10 @@
     return found;
   }
 
-  /** Make a plot in `node`; gives {draw(points), clear()}, points being {step, terms, best}. */
-  function curves(node) {
+  /** Make a plot in `node`; gives {draw(points), clear()}, points being {step, terms, best}.
+
+      `called` are other words for some terms. */
+  function curves(node, called = {}) {
     const picture = shape("svg", { role: "img", "aria-label": "The loss; nothing has run yet." });
     const legend = h("ul.legend.r-num");
     node.replaceChildren(picture, legend);
@@ -95,7 +97,7 @@
     function list(point) {
       legend.replaceChildren(
         ...(point ? plotted.lines : []).map(({ name, kind, of }) =>
-          h("li", {}, h(`i.swatch.${kind}`), name, " ", h("b", {}, format.value(of(point))))),
+          h("li", {}, h(`i.swatch.${kind}`), called[name] ?? name, " ", h("b", {}, format.value(of(point))))),
       );
     }
 
