@@ -10,6 +10,7 @@ import typer
 
 from rosetta_ui.commands import (
     bench,
+    carrying,
     edit,
     invert,
     match,
@@ -36,6 +37,7 @@ edit.mount(app)
 invert.mount(app)
 metrics.mount(app)
 results.mount(app)
+carrying.mount(app)
 published.mount(app)
 
 

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from rosetta_ui.engine.workbench import BUNDLED
 from rosetta_ui.errors import BadRequestError, StoreError
 from rosetta_ui.matching import answers
 from rosetta_ui.settings import GIB, Settings
+from rosetta_ui.store.dictionary import dictionary_json
 from rosetta_ui.store.exchange import (
     Packing,
     export_json,
@@ -36,6 +37,7 @@ from rosetta_ui.store.store import Store
 from rosetta_ui.types import (
     RULES,
     SCORES,
+    PersonNames,
     RosettaNeuron,
     RuleName,
     ScoreName,
@@ -141,7 +143,7 @@ def report(
 
 def export(
     result: Result,
-    out: Annotated[Path, typer.Option(help="File to write: .json, .csv or .parquet.")],
+    out: Annotated[Path, typer.Option(help="File to write: .json, .csv, .parquet or .zip.")],
     published: Annotated[
         bool, typer.Option("--published", help="Write a folder for the published notebooks.")
     ] = False,
@@ -153,27 +155,43 @@ def export(
     above_null: AboveNull = False,
     cache_dir: CacheDir = None,
 ) -> None:
-    """Write the dictionary of Rosetta Neurons to a file; the name's end says which kind."""
+    """Write the dictionary of Rosetta Neurons to a file; the name's end says which kind.
+
+    `results import` takes .json (neurons, scores, concepts) and .zip (pictures and maps too).
+    """
     if published:
         from rosetta_ui.commands.published import export_folder  # it uses `opened` of this module
 
         export_folder(result, out, score=score, cache_dir=cache_dir)
         return
-    kinds: dict[str, Callable[[Sequence[RosettaNeuron]], bytes]] = {
-        ".json": lambda found: json.dumps(export_json(found), indent=1).encode(),
-        ".csv": lambda found: neurons_csv(found).encode(),
-        ".parquet": neurons_parquet,
+    with opened(result, cache_dir) as folder:
+        chosen = selection(folder, rule, score, Selection("published", k, q=q, lowest=lowest))
+        chosen = replace(chosen, above_null=above_null)
+        found = answers.neurons(folder, chosen)
+    kinds: dict[str, Callable[[], bytes]] = {
+        ".json": lambda: whole_file(result, chosen, cache_dir, zipped=False),
+        ".csv": lambda: neurons_csv(found).encode(),
+        ".parquet": lambda: neurons_parquet(found),
+        ".zip": lambda: whole_file(result, chosen, cache_dir, zipped=True),
     }
     write = kinds.get(out.suffix.lower())
     if write is None:
         raise BadRequestError(
             f"'{out}' is of no kind that is known.", f"End it in {', '.join(kinds)}."
         )
-    with opened(result, cache_dir) as folder:
-        chosen = selection(folder, rule, score, Selection("published", k, q=q, lowest=lowest))
-        found = answers.neurons(folder, replace(chosen, above_null=above_null))
-        size, _ = write_bytes(out, write(found))
+    size, _ = write_bytes(out, write())
     typer.echo(f"{len(found):,} neurons written to {out} ({size:,} bytes)")
+
+
+def whole_file(result: str, chosen: Selection, cache_dir: Path | None, *, zipped: bool) -> bytes:
+    """The dictionary that `results import` opens; `zipped` with pictures and maps."""
+    from rosetta_ui.commands.carrying import carrying  # it uses `cache` of this module
+
+    with carrying(result, cache_dir) as (carried, named):
+        if zipped:
+            return carried.bundle(named, chosen, PersonNames())
+        told = dictionary_json(carried.dictionary(named, chosen, PersonNames()))
+        return json.dumps(told, indent=1, allow_nan=False).encode()
 
 
 def bundle(

@@ -86,24 +86,33 @@ class Carrying:
 
     def take(self, data: bytes) -> Imported:
         """See `Engine.import_file`."""
-        if len(data) > MOST_BYTES:
-            raise StoreError(
-                f"The file has {len(data):,} bytes; at most {MOST_BYTES:,} are taken.",
-                "Copy the result's folder instead, and give its path.",
-            )
-        key = digest("import", {"sha256": hashlib.sha256(data).hexdigest()})
-        whole = is_zip(data)
-        folder = self._store.new_folder()
-        try:
-            if whole:
-                _, dictionary = read_bundle(data, folder)
-            else:
-                dictionary = parse_dictionary(data)
-                write_dictionary(dictionary, folder)
-            self._store.commit_folder(key, folder)
-        finally:
-            if folder.exists():  # it was refused, or is there already
-                with said_plainly(folder, "remove"):
-                    shutil.rmtree(folder)
-        names = PersonNames(dictionary.favourites, dictionary.concept_names)
-        return Imported(key, dictionary.selection, names, "" if whole else IMPORTED)
+        return take(self._store, data)
+
+
+def take(store: Store, data: bytes) -> Imported:
+    """Make a result of a dictionary or a bundle.
+
+    Raises:
+        StoreError: it is neither, too large, damaged, or the disk is full.
+    """
+    if len(data) > MOST_BYTES:
+        raise StoreError(
+            f"The file has {len(data):,} bytes; at most {MOST_BYTES:,} are taken.",
+            "Copy the result's folder instead, and give its path.",
+        )
+    key = digest("import", {"sha256": hashlib.sha256(data).hexdigest()})
+    whole = is_zip(data)
+    folder = store.new_folder()
+    try:
+        if whole:
+            _, dictionary = read_bundle(data, folder)
+        else:
+            dictionary = parse_dictionary(data)
+            write_dictionary(dictionary, folder)
+        store.commit_folder(key, folder)
+    finally:
+        if folder.exists():  # it was refused, or is there already
+            with said_plainly(folder, "remove"):
+                shutil.rmtree(folder)
+    names = PersonNames(dictionary.favourites, dictionary.concept_names)
+    return Imported(key, dictionary.selection, names, "" if whole else IMPORTED)

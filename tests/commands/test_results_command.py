@@ -121,18 +121,19 @@ def test_the_report_is_told_in_words_and_as_json(folder: ResultFolder) -> None:
 
 def test_export_writes_what_the_name_says(folder: ResultFolder, tmp_path: Path) -> None:
     found = answers.neurons(folder, Selection())
+    cache, out = ("--cache-dir", tmp_path / "cache"), tmp_path / "out"
+    out.mkdir()
     for name in ("d.json", "d.csv", "d.parquet"):
-        assert f"{len(found)} neurons written" in said(
-            "export", folder.path, "--out", tmp_path / name
-        )
-    told = json.loads((tmp_path / "d.json").read_text())
+        text = said("export", folder.path, "--out", out / name, *cache)
+        assert f"{len(found)} neurons written" in text
+    told = json.loads((out / "d.json").read_text())
     assert len(told["neurons"]) == len(found)
-    with (tmp_path / "d.csv").open(newline="") as file:
+    with (out / "d.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 2 * len(found)
-    assert pyarrow.parquet.read_table(tmp_path / "d.parquet").num_rows == 2 * len(found)
-    sentence = refused(BadRequestError, "export", folder.path, "--out", tmp_path / "d.xlsx")
-    assert ".json, .csv, .parquet" in sentence
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.csv", "d.json", "d.parquet"]
+    assert pyarrow.parquet.read_table(out / "d.parquet").num_rows == 2 * len(found)
+    sentence = refused(BadRequestError, "export", folder.path, "--out", out / "d.xlsx")
+    assert ".json, .csv, .parquet, .zip" in sentence
+    assert sorted(path.name for path in out.iterdir()) == ["d.csv", "d.json", "d.parquet"]
 
 
 def test_bundle_makes_a_small_folder_that_every_command_reads(folder, tmp_path) -> None:
