@@ -6,6 +6,7 @@
     export    a file of a result
     edit      change a picture; yields frames, the finished picture last
     invert    a picture looked for in a generator's world (`tabs/api_invert.py`)
+    express   images that express a neuron (`tabs/expressing.py`)
 
 Results are named by their ids only: a visitor's text is never taken for a path.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 import gradio as gr
@@ -39,7 +41,7 @@ from rosetta_ui.types import (
 )
 from rosetta_ui.widgets.factory import picture_uri
 
-ENDPOINTS = ("match", "rosetta", "heatmaps", "export", "edit", "invert")
+ENDPOINTS = ("match", "rosetta", "heatmaps", "export", "express", "edit", "invert")
 HEARTBEAT = 0.25  # seconds between looks at a job: also how long a cancelled call goes on
 MOST_UNITS = 64
 
@@ -48,7 +50,13 @@ Score = Literal["", "pearson", "centred", "published"]
 Kind = Literal["json", "csv", "parquet", "zip", "html", "webp"]
 
 
-class ApiEngine(EditApiEngine, Protocol):
+class ResultsEngine(Protocol):
+    """Knows which results there are."""
+
+    def results(self) -> list[ResultInfo]: ...
+
+
+class ApiEngine(EditApiEngine, ResultsEngine, Protocol):
     """What programs ask of the engine."""
 
     def default_request(self) -> MatchRequest: ...
@@ -56,7 +64,6 @@ class ApiEngine(EditApiEngine, Protocol):
     def job(self, job: str) -> JobStatus: ...
     def jobs(self) -> list[JobStatus]: ...
     def stop(self, job: str) -> None: ...
-    def results(self) -> list[ResultInfo]: ...
     def images(self, result: str) -> int: ...
     def preview(self, result: str, image: int) -> NDArray[np.uint8]: ...
     def summary(self, result: str, selection: Selection) -> MatchSummary: ...
@@ -154,8 +161,8 @@ class Api:
     def _summary(self, result: str) -> dict[str, Any]:
         if not result:
             return {}
-        summary = self._engine.summary(result, self._selection(result, "published", 5, ""))
-        return {"summary": present.summary_json(summary)}
+        usual = selection_for(self._engine, result, "published", 5, "")
+        return {"summary": present.summary_json(self._engine.summary(result, usual))}
 
     def rosetta(
         self,
@@ -180,8 +187,12 @@ class Api:
             {"schema": 1, "result": id, "neurons": [{anchor, partners, score_min, ...}]}.
         """
         with told():
-            result = self._known(result)
-            chosen = self._selection(result, rule, k, score, above_null=above_null, lowest=lowest)
+            result = known_result(self._engine, result)
+            chosen = replace(
+                selection_for(self._engine, result, rule, k, score),
+                lowest=present.decimal_of({"lowest": lowest}, "lowest"),
+                above_null=bool(above_null),
+            )
             return {"result": result, **self._engine.export(result, chosen)}
 
     def heatmaps(
@@ -200,7 +211,7 @@ class Api:
             ranges: {unit: [low, high] over the data set}}.
         """
         with told():
-            result = self._known(result)
+            result = known_result(self._engine, result)
             if not 1 <= len(units) <= MOST_UNITS:
                 raise BadRequestError(f"{len(units)} units.", f"Give 1 to {MOST_UNITS} units.")
             chosen = [Unit.parse(str(unit)) for unit in units]
@@ -242,37 +253,40 @@ class Api:
             {name, mime, data}: data is the file as base64.
         """
         with told():
-            result = self._known(result)
-            chosen = self._selection(result, rule, k, score)
+            result = known_result(self._engine, result)
+            chosen = selection_for(self._engine, result, rule, k, score)
             data = self._engine.export_file(result, chosen, kind, neuron)
             return file_json(result, kind, data)
 
-    def _known(self, result: str) -> str:
-        known = [info.result for info in self._engine.results()]
-        if not result and known:
-            return known[0]
-        if result not in known:
-            shown = ", ".join(known[:8]) or "none yet"
-            raise BadRequestError(f"There is no result '{result[:80]}'.", f"There are: {shown}.")
-        return result
 
-    def _selection(
-        self,
-        result: str,
-        rule: str,
-        k: int,
-        score: str,
-        **limits: Any,
-    ) -> Selection:
-        own = next((i for i in self._engine.results() if i.result == result), None)
-        usual = own.request.score if own else Selection().score
-        return Selection(
-            rule=present.rule_of(rule),
-            k=present.whole_of({"k": k}, "k", Selection().k, 1, present.MOST_K),
-            score=present.score_of(score or usual),
-            lowest=present.decimal_of({"lowest": limits.get("lowest", -1.0)}, "lowest"),
-            above_null=bool(limits.get("above_null")),
-        )
+def known_result(engine: ResultsEngine, result: str) -> str:
+    """The id of a result that a program names; an empty one takes the first.
+
+    Raises:
+        BadRequestError: there is none of this id.
+    """
+    known = [info.result for info in engine.results()]
+    if not result and known:
+        return known[0]
+    if result not in known:
+        shown = ", ".join(known[:8]) or "none yet"
+        raise BadRequestError(f"There is no result '{result[:80]}'.", f"There are: {shown}.")
+    return result
+
+
+def selection_for(engine: ResultsEngine, result: str, rule: str, k: int, score: str) -> Selection:
+    """How a program chooses neurons of a result; an empty score takes the result's own.
+
+    Raises:
+        BadRequestError: a rule, score or K that does not exist.
+    """
+    own = next((i for i in engine.results() if i.result == result), None)
+    usual = own.request.score if own else Selection().score
+    return Selection(
+        rule=present.rule_of(rule),
+        k=present.whole_of({"k": k}, "k", Selection().k, 1, present.MOST_K),
+        score=present.score_of(score or usual),
+    )
 
 
 def _whole(value: float, name: str) -> int:

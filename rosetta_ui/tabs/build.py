@@ -12,6 +12,7 @@ from rosetta_ui.tabs import present
 from rosetta_ui.tabs.api import ApiEngine, api_endpoints
 from rosetta_ui.tabs.api_invert import invert_endpoint
 from rosetta_ui.tabs.edit import EditEngine, edit_tab
+from rosetta_ui.tabs.expressing import express_endpoint
 from rosetta_ui.tabs.gallery import GalleryEngine, gallery_tab
 from rosetta_ui.tabs.invert import InvertEngine, invert_tab
 from rosetta_ui.tabs.match import MatchEngine, match_tab
@@ -58,4 +59,5 @@ def build(engine: PageEngine, own_machine: bool = True) -> gr.Blocks:
                 invert_tab(engine, page)
         api_endpoints(engine)
         invert_endpoint(engine)
+        express_endpoint(engine)
     return page

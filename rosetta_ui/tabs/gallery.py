@@ -12,7 +12,7 @@ import base64
 import binascii
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import gradio as gr
@@ -21,20 +21,19 @@ from numpy.typing import NDArray
 
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.tabs import present
+from rosetta_ui.tabs.cells import cell_json
+from rosetta_ui.tabs.expressing import ExpressEngine, ExpressPanel
 from rosetta_ui.tabs.files import file_json
 from rosetta_ui.types import (
     CONCEPT_THRESHOLD,
     ActiveUnits,
     ClassFavour,
     ConceptInfo,
-    ExpressedImage,
-    Expression,
     HeatmapRow,
     Imported,
-    JobStatus,
     MatchSummary,
+    Partner,
     PersonNames,
-    ResultInfo,
     RosettaNeuron,
     ScoreName,
     Selection,
@@ -56,13 +55,14 @@ MOST_ROWS = (
 Value = TypeVar("Value")
 
 
-class GalleryEngine(Protocol):
+class GalleryEngine(ExpressEngine, Protocol):
     """What the Gallery asks of the engine."""
 
-    def results(self) -> list[ResultInfo]: ...
     def index(self, result: str) -> dict[str, UnitIndex]: ...
     def summary(self, result: str, selection: Selection) -> MatchSummary: ...
-    def neurons(self, result: str, selection: Selection) -> list[RosettaNeuron]: ...
+    def pairs(
+        self, result: str, backbone: str, selection: Selection
+    ) -> list[tuple[Unit, Partner]]: ...
     def concepts(
         self, result: str, selection: Selection, threshold: float = CONCEPT_THRESHOLD
     ) -> list[ConceptInfo]: ...
@@ -87,10 +87,6 @@ class GalleryEngine(Protocol):
         names: PersonNames | None = None,
     ) -> bytes: ...
     def import_file(self, data: bytes) -> Imported: ...
-    def start_expression(self, result: str, neuron: RosettaNeuron) -> str: ...
-    def expression(self, job: str) -> Expression: ...
-    def job(self, job: str) -> JobStatus: ...
-    def stop(self, job: str) -> None: ...
     def active_units(
         self, result: str, image: int, box: tuple[float, float, float, float], most: int = 12
     ) -> list[ActiveUnits]: ...
@@ -181,7 +177,7 @@ class Gallery:
         maps, _ = self._engine.thumbs(result, [neuron], image)
         units = [neuron.anchor, *(partner.unit for partner in neuron.partners.values())]
         cells = [
-            _cell_of(unit, stored.astype(np.float32) / 255, (0.0, 1.0))
+            cell_json(unit, stored.astype(np.float32) / 255, (0.0, 1.0))
             for unit, stored in zip(units, maps[0], strict=True)
         ]
         picture = self._engine.preview(result, image)
@@ -225,26 +221,44 @@ class Gallery:
             for each in found
         ]
 
-    def express(self, asked: Asked) -> present.Json:
-        """Start making images that express one neuron."""
+    def unit(self, asked: Asked) -> present.Json:
+        """Any unit's map of one image, and the units that it is paired with under the rule.
+
+        A model that is not loaded yet may take seconds.
+        """
+        result, selection = present.text_of(asked, "result"), self._selection(asked)
+        unit = Unit.parse(present.text_of(asked, "unit"))
+        row = self._engine.heatmaps(result, [unit], present.whole_of(asked, "image", 0))
+        return {
+            "image": row.image_index,
+            "picture": picture_uri(row.picture, 512),
+            "cell": _cell(row, unit),
+            "pairs": [
+                [str(other), present.number(score), present.number(null)]
+                for other, score, null in self._paired(result, selection, unit)
+            ],
+        }
+
+    def _paired(
+        self, result: str, selection: Selection, unit: Unit
+    ) -> Iterator[tuple[Unit, float, float]]:
+        anchor, *backbones = self._engine.index(result)
+        for backbone in backbones if unit.model == anchor else [unit.model]:
+            for row, partner in self._engine.pairs(result, backbone, selection):
+                if unit == row:
+                    yield partner.unit, partner.score, partner.null
+                elif unit == partner.unit:
+                    yield row, partner.score, partner.null
+
+    def asked_neuron(self, asked: Asked) -> tuple[str, RosettaNeuron]:
+        """The result and the neuron that a question names.
+
+        Raises:
+            BadRequestError: the unit is no neuron under the rule.
+        """
         result = present.text_of(asked, "result")
         known = self._known(result, self._selection(asked))
-        neuron = _found(known, present.text_of(asked, "anchor"))
-        return {"job": self._engine.start_expression(result, neuron)}
-
-    def expressed(self, asked: Asked) -> present.Json:
-        """How far that is; the images where they are others than those the page has seen."""
-        job = present.text_of(asked, "job")
-        made = self._engine.expression(job)
-        seen = present.whole_of(asked, "seen", -1, -1)
-        status = present.job_json(self._engine.job(job))
-        images = [_expressed(image) for image in made.images] if made.step != seen else None
-        return {**status, "step": made.step, "images": images or None}
-
-    def stop(self, asked: Asked) -> present.Json:
-        """Ask such a job to stop; the images that it has stay."""
-        self._engine.stop(present.text_of(asked, "job"))
-        return {}
+        return result, _found(known, present.text_of(asked, "anchor"))
 
     def file(self, asked: Asked) -> present.Json:
         """A file for others: a page, a film, a table."""
@@ -275,9 +289,7 @@ class Gallery:
 
     def _view(self, asked: Asked) -> tuple[str, RosettaNeuron, int, list[int]]:
         """Result, neuron, image and the neuron's best images of a question for one view."""
-        result = present.text_of(asked, "result")
-        known = self._known(result, self._selection(asked))
-        neuron = _found(known, present.text_of(asked, "anchor"))
+        result, neuron = self.asked_neuron(asked)
         best = [int(i) for i in self._engine.best_images(result, neuron, STRIP)]
         given = asked.get("image")
         image = best[0] if given is None and best else present.whole_of(asked, "image", 0)
@@ -385,39 +397,13 @@ def _found(known: Mapping[str, RosettaNeuron], anchor: str) -> RosettaNeuron:
 
 
 def _cell(row: HeatmapRow, unit: Unit) -> dict[str, Any]:
-    return _cell_of(unit, row.maps[unit], row.ranges[unit])
-
-
-def _cell_of(unit: Unit, values: NDArray[np.float32], span: tuple[float, float]) -> dict[str, Any]:
-    return {
-        "unit": str(unit),
-        "height": int(values.shape[0]),
-        "width": int(values.shape[1]),
-        "values": packed(values.astype(np.float32, copy=False)),
-        "low": present.number(span[0], 6),
-        "high": present.number(span[1], 6),
-    }
-
-
-def _expressed(image: ExpressedImage) -> present.Json:
-    return {
-        "start": image.start,
-        "before": picture_uri(image.before, 256),
-        "after": picture_uri(image.after, 256),
-        "cells": [
-            {
-                **_cell_of(unit, values, (float(values.min()), float(values.max()))),
-                "before": present.number(image.activity_before[unit], 2),
-                "after": present.number(image.activity_after[unit], 2),
-            }
-            for unit, values in image.maps.items()
-        ],
-    }
+    return cell_json(unit, row.maps[unit], row.ranges[unit])
 
 
 def gallery_tab(engine: GalleryEngine) -> None:
     """Lay out the Gallery inside the tab that is open."""
     gallery = Gallery(engine)
+    more = ExpressPanel(engine, gallery.asked_neuron)
     with gr.Column(elem_id="gallery-page", elem_classes="r-page"):
         gallery_bar(
             {
@@ -439,8 +425,9 @@ def gallery_tab(engine: GalleryEngine) -> None:
                         "coarse": gallery.coarse,
                         "large": gallery.large,
                         "there": gallery.there,
-                        "express": gallery.express,
-                        "expressed": gallery.expressed,
-                        "stop": gallery.stop,
+                        "unit": gallery.unit,
+                        "express": more.express,
+                        "expressed": more.expressed,
+                        "stop": more.stop,
                     }
                 )

@@ -1,5 +1,5 @@
 /* The chosen result beside another one: counts, scores against each other, and the pairs. */
-const { h, on, get, select, call, latest, notice, failure, format, plots } = window.rosetta;
+const { h, on, get, select, call, latest, notice, failure, format, plots, term, explainTerms } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 
 let results = [];
@@ -35,7 +35,9 @@ function say(node) {
   part("message").replaceChildren(node);
 }
 
-const fact = (value, words) => h("div.fact", {}, h("b", {}, format.count(value)), h("span", {}, words));
+explainTerms(element);
+
+const fact = (value, words) => h("div.fact", {}, h("b", {}, format.count(value)), h("span", {}, ...[words].flat()));
 
 function draw() {
   part("message").hidden = true;
@@ -45,9 +47,9 @@ function draw() {
     answer.missing_first.length ? `Only the other result has ${answer.missing_first.join(", ")}.` : "",
     answer.missing_second.length ? `Only this result has ${answer.missing_second.join(", ")}.` : ""].filter(Boolean).join(" ");
   part("facts").replaceChildren(
-    fact(both, "Rosetta Neurons in both"), fact(here, "only in this result"), fact(there, "only in the other"),
+    fact(both, [term("Rosetta Neuron", "Rosetta Neurons"), " in both"]), fact(here, "only in this result"), fact(there, "only in the other"),
     ...(missing ? [h("p.r-soft", {}, missing)] : []));
-  const heads = ["Backbone", "In both", "Only here", "Only there", "Overlap", "r of the scores"];
+  const heads = ["Backbone", "In both", "Only here", "Only there", term("overlap", "Overlap"), term("r of the scores")];
   const body = h("tbody", {}, ...answer.tables.map((t) => h("tr", { data: { backbone: t.backbone }, "aria-selected": String(t.backbone === answer.backbone) },
     h("td.left", {}, h("button.link", { type: "button" }, t.backbone)),
     ...[format.count(t.both), format.count(t.only_first), format.count(t.only_second), format.share(t.jaccard), format.r(t.correlation)].map((text) => h("td", {}, text)))));
@@ -81,7 +83,13 @@ function list() {
     if (line) select({ neuron: line.dataset.neuron });
   });
   part("list").replaceChildren(h("table", {}, h("thead", {}, h("tr", {}, h("th.left", { scope: "col" }, "Neuron and partner"),
-    h("th", { scope: "col" }, "r here"), h("th", { scope: "col" }, "r there"))), body));
+    h("th", { scope: "col" }, term("score", "r here")), h("th", { scope: "col" }, "r there"))), body));
+}
+
+/** A result beside its title: what may tell it from another one of the same models. */
+function said(info) {
+  const psi = info.psi === null ? "" : `, ψ ${info.psi}`;
+  return `${info.title} (${format.count(info.images)} images, seed ${info.seed}${psi})`;
 }
 
 function fill() {
@@ -89,7 +97,7 @@ function fill() {
   const mine = results.find((info) => info.id === result);
   const rest = results.filter((info) => info.id !== result && (!mine || info.generator === mine.generator));
   part("other").replaceChildren(h("option", { value: "" }, "Choose a result"),
-    ...rest.map((info) => h("option", { value: info.id }, `${info.title} (${format.count(info.images)} images, seed ${info.seed})`)));
+    ...rest.map((info) => h("option", { value: info.id }, said(info))));
   part("other").value = rest.some((info) => info.id === other) ? other : "";
 }
 

@@ -25,9 +25,8 @@ HERE = Path(__file__).resolve().parent
 CLIENT = (
     *("core.js", "maps.js", "terms.js", "keep.js", "neurons.js"),
     *("dictionary_file.js", "export_menu.js", "layer_filter.js", "concepts.js"),
-    "active_units.js",
-    "expressing.js",
-    *("figures.js", "grid_row.js", "picture.js", "plots.js", "shell.js"),
+    *("figures.js", "one_unit.js", "active_units.js", "expressing.js"),
+    *("grid_row.js", "picture.js", "plots.js", "shell.js"),
     *("before.js", "crop.js", "intake.js", "sketch.js", "curves.js"),
 )
 

@@ -19,6 +19,7 @@ const {
   neurons,
   layerFilter,
   exportMenu,
+  term,
 } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 explainTerms(element);
@@ -180,10 +181,14 @@ function count(shown, gallery) {
   const some =
     shown === total ? format.count(total) : `${format.count(shown)} of ${format.count(total)}`;
   const chance =
-    gallery.null_rosetta === null ? "" : `, ${format.count(gallery.null_rosetta)} by chance`;
+    gallery.null_rosetta === null
+      ? []
+      : [`, ${format.count(gallery.null_rosetta)} `, term("by chance")];
   part("count").replaceChildren(
     h("strong", {}, some),
-    ` Rosetta Neuron${total === 1 ? "" : "s"}${chance}`,
+    " ",
+    term("Rosetta Neuron", `Rosetta Neuron${total === 1 ? "" : "s"}`),
+    ...chance,
   );
   part("said").textContent = fixed() ? "Imported: no tables, pictures or maps" : "";
   part("clear").hidden = shown === total && FILTERS.every((key) => get("state")[key] === "");
@@ -234,6 +239,7 @@ exportMenu(element, {
   take: server.take,
   say: (text) => setText("count", text),
   said: () => part("count").textContent,
+  recount: () => get("gallery")?.rows && count((get("shown") ?? []).length, get("gallery")),
   grouping: () => grouping(get("state")),
 });
 

@@ -14,14 +14,14 @@ const {
   icon,
   maps,
   setView,
-  explain,
+  explained,
   favourites,
   setFavourite,
   save,
   sheet,
   vector,
   concepts,
-  showActive,
+  activeUnits,
   expressing,
 } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
@@ -52,6 +52,7 @@ const scale = h(
   h("option", { value: "data" }, "Data-set scale"),
   h("option", { value: "image" }, "Image scale"),
 );
+explained(scale, "colour scale");
 const star = tool("star", "Keep as a favourite", () => favour(part("called").hidden ? "" : null));
 part("tools").append(scale, star, link, previous, next);
 const earlier = tool("left", "Previous image", () => stepImage(-1));
@@ -229,21 +230,7 @@ async function lookAhead(gallery, image) {
   }
 }
 
-function decoded(got) {
-  return {
-    ...got,
-    cells: got.cells.map((cell) => {
-      const raw = maps.floats(cell.values);
-      let low = Infinity;
-      let high = -Infinity;
-      for (const v of raw) {
-        if (v < low) low = v;
-        if (v > high) high = v;
-      }
-      return { ...cell, raw, own: [low, high] };
-    }),
-  };
-}
+const decoded = (got) => ({ ...got, cells: got.cells.map(drawn.decoded) });
 
 /* --- drawing --- */
 
@@ -333,40 +320,22 @@ function strip() {
 
 /* --- raw values under the pointer; a place: click, or drag a box --- */
 
+const spelled = (corners) => corners.map((v) => v.toFixed(3)).join(",");
+
 drawn.watchPointer(figures, {
   hover: (x, y) => answer && drawn.readAt(tiles, answer, x, y),
   place(corners) {
     if (!answer) return;
     // The grid then shows this image in every row, ordered by activity at this place.
-    const point = corners.map((v) => v.toFixed(3)).join(",");
-    select({ point, pin: answer.image, image: answer.image });
+    select({ point: spelled(corners), pin: answer.image, image: answer.image });
   },
 });
 
 const marked = () => (get("state").point ? get("state").point.split(",").map(Number) : []);
 
-/* --- the units most active at the marked place, in every model --- */
-
-const askThere = latest((payload) => call(server.there, payload));
-let there = null; // the place that is shown
-
-async function loadThere() {
-  const { result, point, pin } = get("state");
-  const root = part("active");
-  const place = point && get("gallery")?.rows ? JSON.stringify([result, pin, point]) : "";
-  if (place === there) return;
-  there = place;
-  root.hidden = !place;
-  if (!place) return;
-  root.replaceChildren(h("p.r-soft", {}, "Every model looks at this image…"));
-  try {
-    const models = await askThere({ result, image: Number(pin), box: point.split(",").map(Number) });
-    if (models && place === there) showActive(root, models);
-  } catch (error) {
-    root.replaceChildren(failure(error));
-  }
-}
-
+const there = activeUnits(part("active"), server, (corners) =>
+  select({ point: spelled(corners), pin: get("state").pin }),
+);
 const more = expressing(part("express"), server);
 part("more").addEventListener("click", () => row && more.start(row));
 
@@ -411,13 +380,13 @@ on("state", (state, changed) => {
   if (changed.has("neuron")) more.close();
   if (changed.has("neuron") || changed.has("image")) load();
   if (changed.has("point")) drawn.drawMark(figures, marked());
-  loadThere();
+  there.load();
 });
 
 on("gallery", (gallery) => {
   known = new Map();
-  there = null;
-  loadThere();
+  there.forget();
+  there.load();
   if (gallery?.byKey) load();
   else if (gallery?.failed || gallery?.empty) {
     part("name").textContent = "\u00a0";

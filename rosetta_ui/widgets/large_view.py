@@ -22,6 +22,8 @@ def large_view(calls: Mapping[str, Call]) -> gr.HTML:
                 asked together with `large` and shown until that answers.
             there: {result, image, box} → [{model, looked_at, every, units: [[unit, deviations above
                 its mean], ...]}]: the most active units of every model at a place.
+            unit: {result, rule, k, score, unit, image} → {image, picture, cell, pairs: [[unit,
+                score, null], ...]}: any unit on that image and its pairs under the rule.
             express: {result, rule, k, score, anchor} → {job}: images are made to express it.
             expressed: {job, seen: step} → a snapshot of the job, with step and images: [{start,
                 before, after, cells: [{unit, ..., before, after: deviations}]}], null where the

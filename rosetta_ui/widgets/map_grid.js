@@ -15,6 +15,7 @@ const {
   favourites,
   gridRow,
   concepts,
+  term,
 } = window.rosetta;
 const scroll = element.querySelector(".scroll");
 const table = element.querySelector(".table");
@@ -98,7 +99,17 @@ function update() {
       paintLine(at);
     }
   }
+  keepStop();
   wanted();
+}
+
+/** The Tab key reaches one cell: where its row was scrolled out of the page, the nearest seen one. */
+function keepStop() {
+  if (!rows.length || lines.has(focused.row)) return;
+  const [first, last] = visible(0);
+  focused.row = Math.min(Math.max(focused.row, first), last - 1);
+  const cell = lines.get(focused.row)?.querySelector(`[data-column="${focused.column}"]`);
+  cell?.setAttribute("tabindex", "0");
 }
 
 function makeLine(row, at) {
@@ -218,13 +229,18 @@ function ghost() {
 
 function makeHeads(gallery) {
   const head = (title, note) =>
-    h("div", { role: "columnheader", title }, title, h("small.r-num", {}, note));
+    h(
+      "div",
+      { role: "columnheader", title: typeof title === "string" ? title : null },
+      title,
+      h("small.r-num", {}, note),
+    );
   const units = (model) => (model.units === null ? "\u00a0" : `${format.count(model.units)} units`);
   heads.replaceChildren(
     h(
       "div.line",
       { role: "row", "aria-rowindex": "1" },
-      head("Neuron", "weakest r"),
+      head(term("Rosetta Neuron", "Neuron"), term("weakest", "weakest r")),
       head("Picture", "generated"),
       ...gallery.models.map((model) => head(model.name, units(model))),
     ),

@@ -43,6 +43,7 @@ function about(info) {
     models,
     `${format.count(info.images)} images`,
     `seed ${info.seed}`,
+    info.psi === null ? "" : `ψ ${info.psi}`,
     info.class === null ? "" : `class ${info.class}`,
     info.bundled ? "" : format.date(info.created),
     info.bytes ? format.bytes(info.bytes) : "",

@@ -1,13 +1,15 @@
 /* The job that the address names: progress, Stop, Resume. It goes on when the page is closed, and a
    page that is opened with the same address finds it again. */
-const { h, on, put, get, select, call, format, icon } = window.rosetta;
+const { h, on, put, get, select, call, format, icon, term, explainTerms } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 const panel = element.querySelector(".job");
 part("close").append(icon("cross"));
+explainTerms(element);
 
 let timer = 0;
 let followed = "";
 const LOOK = 350; // ms between looks at a running job
+const LOOKS = 4; // columns of what was found: as many as fit on a phone
 
 /* How the neurons are chosen belongs to the form, not to the match: it is kept in the browser. */
 function remembered() {
@@ -83,18 +85,33 @@ function show(status) {
 
 /* --- what was found so far: it grows while the match runs --- */
 
-function showFound({ found, best, state }) {
+let told = ""; // what of it stands there: an explained word must not be redrawn under the pointer
+
+function showFound({ job, found, best, state }) {
   const live = state !== "done" && found.length > 0;
   part("found").hidden = !live;
   if (!live) return;
+  const now = JSON.stringify([job, found, best]);
+  if (now === told) return;
+  told = now;
   const last = found[found.length - 1];
-  part("found-title").textContent =
-    `Found so far: ${format.count(last.rosetta)} Rosetta Neurons after ${format.count(last.images)} images`;
-  const backbones = Object.keys(last.pairs);
-  const line = (each) => [each.images, each.rosetta, ...backbones.map((name) => each.pairs[name])];
+  part("found-title").replaceChildren(
+    `Found so far: ${format.count(last.rosetta)} `,
+    term("Rosetta Neuron", "Rosetta Neurons"),
+    ` after ${format.count(last.images)} images`,
+  );
+  const looks = found.slice(-LOOKS);
+  const line = (words, value) => row("td", words, looks.map(value));
   part("looks").replaceChildren(
-    h("thead", {}, row("th", ["Images", "Rosetta Neurons", ...backbones.map((name) => `${name} pairs`)])),
-    h("tbody", {}, ...found.map((each) => row("td", line(each).map(format.count)))),
+    h("thead", {}, row("th", "After images", looks.map((each) => each.images))),
+    h(
+      "tbody",
+      {},
+      line("Rosetta Neurons", (each) => each.rosetta),
+      ...Object.keys(last.pairs).map((name, at) =>
+        line([at ? "Pairs" : term("pairs", "Pairs"), ` with ${name}`], (each) => each.pairs[name]),
+      ),
+    ),
   );
   part("best").replaceChildren(
     ...best.map(([anchor, partners, score]) =>
@@ -108,7 +125,13 @@ function showFound({ found, best, state }) {
   );
 }
 
-const row = (cell, values) => h("tr", {}, ...values.map((value) => h(cell, {}, String(value))));
+const row = (cell, words, values) =>
+  h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, words),
+    ...values.map((value) => h(cell, {}, format.count(value))),
+  );
 
 async function look() {
   clearTimeout(timer);

@@ -65,8 +65,8 @@ function draw() {
           term("Rosetta Neuron", "Rosetta Neurons"),
           summary.null_rosetta === null
             ? ", no null"
-            : `, ${format.count(summary.null_rosetta)} by chance`,
-        ],
+            : [`, ${format.count(summary.null_rosetta)} `, term("by chance")],
+        ].flat(),
         true,
       ),
       fact(share === null ? "–" : format.share(share), [
@@ -74,7 +74,8 @@ function draw() {
         `: ${format.count(summary.rosetta_above_null)} of them`,
       ]),
       fact(format.count(live), [
-        `live units in ${summary.anchor}`,
+        term("live units"),
+        ` in ${summary.anchor}`,
         summary.anchor_dead ? `, ${summary.anchor_dead} dead` : "",
       ]),
       fact(
@@ -85,7 +86,7 @@ function draw() {
         format.seconds(summary.seconds),
         summary.rate === null
           ? "in all"
-          : `${summary.rate.toFixed(summary.rate < 10 ? 1 : 0)} images/s, ${format.bytes(summary.peak)} peak`,
+          : `${summary.rate.toFixed(summary.rate < 10 ? 1 : 0)} images/s, ${format.bytes(summary.peak)} of memory at most`,
       ),
     ),
     backbones(summary),
@@ -96,10 +97,10 @@ function draw() {
 function backbones(summary) {
   const heads = [
     "Backbone",
-    "Units",
+    term("unit", "Units"),
     term("best buddies", "Best buddies"),
     term("share", "Share"),
-    "By chance",
+    term("by chance", "By chance"),
     term("above the null", "Above the null"),
     term("threshold", "Threshold"),
     term("false discoveries", "False"),

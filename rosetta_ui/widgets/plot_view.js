@@ -1,5 +1,5 @@
 /* Plots of the chosen result, one at a time. A click chooses a neuron, a backbone, or two layers. */
-const { h, on, get, select, call, latest, notice, failure, plots } = window.rosetta;
+const { h, on, get, select, call, latest, notice, failure, plots, termed } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 const canvas = part("canvas");
 
@@ -45,7 +45,7 @@ function describe() {
   for (const button of part("names").children) {
     button.setAttribute("aria-pressed", String(button.dataset.name === answer.name));
   }
-  part("read").textContent = answer.read;
+  part("read").replaceChildren(...termed(answer.read));
   part("choice").hidden = answer.choices.length < 2;
   part("of").textContent = answer.of === "backbone" ? "Backbone" : "Model";
   part("model").replaceChildren(...answer.choices.map((name) => h("option", { value: name }, name)));

@@ -123,6 +123,9 @@ def test_06_five_hundred_cells_are_painted_and_scroll(
     page.wait_for_selector(f"{ROWS}[data-at='159'][data-image]")
     lit = "(c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v > 0)"
     assert last.evaluate(lit)
+    stop = page.locator("#map-grid [role=gridcell][tabindex='0']")
+    expect(stop).to_have_count(1)  # the Tab key reaches a row that is seen
+    assert int(stop.locator("xpath=..").get_attribute("data-at") or 0) > 130
     assert time.monotonic() - began < 6 * PATIENCE
     saw(f"drawn engine: first screen of 160 × 5 cells painted {painted} ms after it was asked for")
 
@@ -377,6 +380,40 @@ def test_08_all_units_of_every_model_are_ranked_at_the_place(
     expect(page.locator(NAME)).to_have_text(owner)
     page.locator("#gallery-bar [data-id=point]").click()
     expect(page.locator("#large-view .active")).to_be_hidden()
+
+
+def test_08_a_unit_that_no_neuron_has_shows_its_map_and_pairs_and_a_link_brings_it_back(
+    drawn_app: str, open_page: OpenPage
+) -> None:
+    page = ready(open_page(drawn_app))
+    box = page.locator("#large-view .r-tile").first.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.3)
+    columns = page.locator("#large-view .active .column")
+    expect(columns).to_have_count(5)
+    alone = columns.first.locator("button.unit:not(.matched)").first
+    alone.click()
+    view = page.locator("#large-view .one")
+    shown = view.locator("canvas")
+    expect(shown).to_have_attribute("data-unit", "mobilestylegan/conv0:0")
+    expect(view).to_contain_text("+6.00 σ at the marked place")
+    expect(alone).to_have_attribute("aria-pressed", "true")
+    lit = "(c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v > 0)"
+    assert shown.evaluate(lit)
+    view.locator(".r-tile").hover(position={"x": 40, "y": 50})
+    expect(view.locator(".reading")).to_have_text(re.compile(r"\d"))
+    assert place(page)["unit"] == "mobilestylegan/conv0:0"
+    linked = ready(open_page(page.url))
+    expect(linked.locator("#large-view .one canvas")).to_have_attribute(
+        "data-unit", "mobilestylegan/conv0:0"
+    )
+    partners = view.locator("button.matched")
+    expect(partners).to_have_count(4)
+    partners.first.click()
+    expect(shown).to_have_attribute("data-unit", "dinov2-s/blocks.0.mlp.act:0")
+    view.get_by_role("button", name="Close this unit").click()
+    expect(view).to_be_hidden()
+    assert "unit" not in place(page)
 
 
 def test_more_of_a_neuron_is_made_with_progress_and_stops(

@@ -387,6 +387,13 @@ class FakeEngine(FakePlots):
     ) -> dict[int, list[ClassFavour]]:
         return {0: [ClassFavour("mobilenetv2", HOSTILE, 0.81, 0.6)]}
 
+    def pairs(self, result: str, backbone: str, selection: Selection) -> list[tuple[Unit, Partner]]:
+        """Those of the neurons, and one pair in each backbone that no neuron has."""
+        index = self.index(result)
+        found = [(n.anchor, n.partners[backbone]) for n in self.neurons(result, selection)]
+        alone = Partner(index[backbone].unit(0), 0.41, 0.3, 2, (0.4, 0.42), 0.02)
+        return [*found, (index[GENERATOR].unit(0), alone)]
+
     def active_units(
         self, result: str, image: int, box: tuple[float, float, float, float], most: int = 12
     ) -> list[ActiveUnits]:

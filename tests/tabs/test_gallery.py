@@ -176,3 +176,25 @@ def test_a_file_of_another_installation_is_taken_with_its_names(gallery: Gallery
         gallery.take({"data": base64.b64encode(b"PKnothing").decode()})
     with pytest.raises(BadRequestError, match="did not arrive whole"):
         gallery.take({"data": "!"})
+
+
+def test_any_unit_is_shown_on_an_image_with_what_it_is_paired_with(
+    gallery: Gallery, engine: FakeEngine
+) -> None:
+    index = engine.index("bundled")
+    anchor, *backbones = index
+    alone = index[anchor].unit(0)  # it has pairs, and no neuron of the list has it
+    answer = gallery.unit({"result": "bundled", "unit": str(alone), "image": 5})
+    row = engine.heatmaps("bundled", [alone], 5)
+    values = np.frombuffer(base64.b64decode(answer["cell"]["values"]), "<f4")
+    size = (answer["cell"]["height"], answer["cell"]["width"])
+    assert (values.reshape(size) == row.maps[alone]).all()
+    assert answer["image"] == 5
+    assert answer["pairs"] == [[str(index[name].unit(0)), 0.41, 0.3] for name in backbones]
+    other = index[backbones[1]].unit(0)
+    seen = gallery.unit({"result": "bundled", "unit": str(other), "image": 5})
+    assert seen["pairs"] == [[str(alone), 0.41, 0.3]]
+    single = index[backbones[0]].unit(3)
+    assert gallery.unit({"result": "bundled", "unit": str(single), "image": 5})["pairs"] == []
+    with pytest.raises(BadRequestError, match="is not a unit"):
+        gallery.unit({"result": "bundled", "unit": "nonsense", "image": 5})

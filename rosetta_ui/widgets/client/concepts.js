@@ -36,7 +36,7 @@
     const { label, members, agreement, score } = concept;
     const lines = [`${plural(members.length, "neuron")}, mean weakest r ${format.r(score)}`];
     if (agreement !== null) lines.push(`their maps agree with r ${format.r(agreement)}`);
-    const told = [`${lines.join("; ")}.`, `Medoid ${concept.medoid}.`];
+    const told = [`${lines.join("; ")}.`, `Its most typical neuron, the medoid, is ${concept.medoid}.`];
     if (label) {
       const where = label.place ? `at the ${label.place}` : "in places that change with the image";
       told.push(`Fires ${where}, on ${format.share(label.covers)} of the picture.`);

@@ -97,6 +97,7 @@
     size: "",
     stars: "",
     point: "",
+    unit: "",
     job: "",
     plot: "",
     other: "",
@@ -133,6 +134,9 @@
     if (next.result !== before.result && !("score" in patch)) next.score = "";
     if (next.result !== before.result && !("pin" in patch)) next.pin = next.point = "";
     if (next.neuron !== before.neuron && !("image" in patch)) next.image = next.pin;
+    // A unit was looked at beside one neuron, at one place of one image.
+    const moved = ["result", "neuron", "pin", "point"].some((key) => next[key] !== before[key]);
+    if (moved && !("unit" in patch)) next.unit = "";
     const renumbered = ["result", "rule", "k", "score", "grouping"].some((k) => next[k] !== before[k]);
     if (renumbered && next.concept !== "each" && !("concept" in patch)) next.concept = "";
     if (next.result !== before.result) {

@@ -8,9 +8,10 @@
 
   /** Wire the menu's buttons in `root`.
 
-      `file` and `take` are questions to the server; `say(text)` tells how it goes, and `said()` is
-      what stands there; `grouping()` is the threshold that concepts were grouped with. */
-  function exportMenu(root, { file, take, say, said, grouping }) {
+      `file` and `take` are questions to the server; `say(text)` tells how it goes where the count
+      stands, `said()` is what stands there and `recount()` puts the count back; `grouping()` is the
+      threshold that concepts were grouped with. */
+  function exportMenu(root, { file, take, say, said, recount, grouping }) {
     const part = (id) => root.querySelector(`[data-id="${id}"]`);
     const close = () => {
       part("export").open = false;
@@ -44,7 +45,6 @@
       close();
       const gallery = opened();
       if (!gallery) return;
-      const before = said();
       const making = "Making the file…";
       say(making);
       try {
@@ -58,7 +58,7 @@
           grouping: grouping(),
         });
         save(name, new Blob([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], { type: mime }));
-        if (said() === making) say(before);
+        if (said() === making) recount();
       } catch (error) {
         say(words(error));
       }

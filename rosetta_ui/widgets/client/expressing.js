@@ -1,7 +1,7 @@
 /* "Show me more of this": images that are made to express the chosen neuron, while they are made. */
 (() => {
   "use strict";
-  const { h, on, get, call, format, failure, icon, maps } = window.rosetta;
+  const { h, on, get, call, format, failure, icon, maps, term } = window.rosetta;
 
   const LOOK = 400; // ms between looks at the job
   const SMOOTH = 96; // px of an enlarged map
@@ -75,8 +75,9 @@
           "p.r-small.r-soft",
           {},
           "Only the generator’s own unit is raised, from its most active images; that the other " +
-            "networks’ units rise too shows that they stand for the same. Numbers are mean activations " +
-            "in deviations above the data set’s mean.",
+            "networks’ units rise too shows that they stand for the same. Numbers are mean activations in ",
+          term("σ"),
+          " above the data set’s mean.",
         ),
       );
     }

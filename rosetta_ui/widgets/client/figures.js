@@ -7,6 +7,8 @@
   const SMOOTH = 128; // px of an enlarged map: finer is not seen at the size of a tile
   const CLICK = 0.04; // a drag shorter than this share of the picture is a click
 
+  const OWN = "the generator's own unit";
+
   const pictureOf = (answer) =>
     h("img", { src: answer.picture, alt: `Generated image ${answer.image}`, draggable: "false" });
   const fact = (words, value) => h("span", {}, words, " ", h("b", {}, value));
@@ -27,7 +29,8 @@
     return h("div.figure", {}, tile, h("div.caption", {}, ...caption));
   }
 
-  /** One model's map over the picture: {node, canvas, reading, legend}. */
+  /** One model's map over the picture: {node, canvas, reading, legend}. A cell has a unit and, where
+      it is a partner, its score; `note` is said where it has none. */
   function figure(cell, answer) {
     const { unit } = cell;
     const named = { role: "img", "aria-label": `Map of ${unit.name}`, data: { unit: unit.name } };
@@ -40,9 +43,7 @@
       legend,
       h("span.model", { title: unit.model }, unit.model),
       h("span.unit", { title: unit.name }, `${unit.layer}:${unit.channel}`),
-      ...(cell.score === undefined
-        ? [h("div.scores", {}, "the generator's own unit")]
-        : scores(cell)),
+      ...(cell.score === undefined ? [h("div.scores", {}, cell.note ?? OWN)] : scores(cell)),
     ];
     const tile = h("span.r-tile.has-map", {}, ...over);
     const node = h("div.figure", {}, tile, h("div.caption", {}, ...caption));
@@ -55,7 +56,7 @@
       fact(term("rank"), String(cell.rank)),
       cell.halves ? fact(term("halves"), cell.halves.map(format.r).join(" / ")) : null,
     ];
-    const score = h("span.r.r-num", {}, "r ", h("b", {}, format.r(cell.score)));
+    const score = h("span.r.r-num", {}, term("score", "r"), " ", h("b", {}, format.r(cell.score)));
     return [
       h("div.scored", {}, meter(cell.score, cell.null), score),
       h("div.scores.r-num", {}, ...facts),
@@ -66,7 +67,7 @@
   function bare(row) {
     return row.cells.map((cell) => {
       const { unit } = cell;
-      const own = h("div.scores", {}, "the generator's own unit");
+      const own = h("div.scores", {}, OWN);
       const known = cell.score === undefined ? [own] : scores(cell);
       const model = h("span.model", {}, unit.model);
       const name = h("span.unit", {}, `${unit.layer}:${unit.channel}`);
@@ -86,6 +87,18 @@
   /** Stored maps are shares of the unit's range; computed ones are activations. */
   const valueOf = (answer) =>
     answer.coarse ? (share) => `${Math.round(100 * share)} %` : format.value;
+
+  /** A map as the server gave it, with its raw values and its own lowest and highest. */
+  function decoded(cell) {
+    const raw = maps.floats(cell.values);
+    let low = Infinity;
+    let high = -Infinity;
+    for (const v of raw) {
+      if (v < low) low = v;
+      if (v > high) high = v;
+    }
+    return { ...cell, raw, own: [low, high] };
+  }
 
   /** Paint every map; the scale is the unit's range over the data set, or in this image. */
   function paintFigures(tiles, answer, view) {
@@ -175,6 +188,9 @@
 
   Object.assign(window.rosetta, {
     meter,
-    figures: { generated, figure, bare, paint: paintFigures, readAt, drawMark, watchPointer },
+    figures: {
+      ...{ generated, figure, bare, decoded, paint: paintFigures },
+      ...{ readAt, drawMark, watchPointer },
+    },
   });
 })();

@@ -1,7 +1,7 @@
 /* The words of the field, explained where they stand: hover, focus or tap a dotted word. */
 (() => {
   "use strict";
-  const { h } = window.rosetta;
+  const { h, on } = window.rosetta;
 
   const MEANING = {
     "Rosetta Neuron":
@@ -11,8 +11,10 @@
     null: "The best score the same search finds when the images are shuffled between the models. A real match should stand well above it.",
     "above the null":
       "The weakest score is higher than the threshold that only a small share (q, 5 %) of chance matches reach.",
+    "by chance":
+      "How many the same search finds when the images are shuffled between the models, so that nothing true can be found.",
     score:
-      "Correlation of the two units' activation maps over all positions of all images, from −1 to 1.",
+      "r, the correlation of two units' maps over all positions of all images, from −1 to 1. Pearson takes the raw maps; centred takes out what all images share by layout; as published is a mean over batches.",
     weakest:
       "The lowest of a neuron's scores over the backbones: it is as strong as its weakest link.",
     pearson: "Correlation of the raw maps. Layout that all images share counts as agreement.",
@@ -26,9 +28,25 @@
     seed: "Number that fixes the random images. The same seed gives the same images on any machine.",
     backbone:
       "A network that looks at images: classifier or self-supervised, not a GAN's discriminator.",
+    generator: "The network that draws the images, such as a GAN. Its units are the ones that are looked for in the backbones.",
+    images: "How many images the models look at. More make the scores steadier; the plot “Enough images?” shows when it is enough.",
+    "batch size":
+      "Images that go through the models at once: more is faster as long as memory lasts. Only the score “as published” depends on it.",
+    class: "Which of its classes a class-conditional generator draws.",
     unit: "One channel of one layer, written model/layer:channel. The paper calls it a neuron.",
+    "live units": "Units that vary over the images. Dead ones never do, so they can match nothing and are left out.",
+    map: "A unit's activation at every position of an image, drawn as colours over the picture or as it is.",
+    "colour scale":
+      "What the brightest colour stands for: the unit's highest activation over the whole data set, or in this image only.",
+    σ: "In standard deviations of the unit over the data set, above its own mean: +2 σ is rare for it, 0 is usual.",
     threshold: "Score that only q (5 %) of the matches among shuffled images reach.",
     "false discoveries": "Estimated share of chance matches among those above the threshold.",
+    pairs: "A unit of the generator and a unit of the backbone that belong together under the rule; K is 5 while a match runs.",
+    overlap: "Pairs that are in both results, as a share of those that are in either.",
+    "r of the scores":
+      "How alike both results score the pairs that they share: 1 is the same order and spacing.",
+    selectivity:
+      "Excess kurtosis of a unit's activations: 0 is a bell curve; high is a unit that is mostly silent and at times very active.",
     concept: "Neurons whose maps move together over the images, grouped into one concept.",
     grouping:
       "How unlike two neurons of one concept may be: 1 − the correlation of their maps over the images, on average. Lower makes more, tighter concepts.",
@@ -52,17 +70,35 @@
   };
 
   let bubble = null;
+  let owner = null; // what the bubble explains
+
+  const CONTROL = "input, select, button";
+
+  /** What a screen reader should read the bubble with; a word has it in its own name already. */
+  function described(anchor) {
+    if (anchor.classList.contains("r-term")) return null;
+    return anchor.matches(CONTROL) ? anchor : anchor.querySelector(CONTROL);
+  }
 
   function hide() {
-    bubble?.remove();
-    bubble = null;
+    if (!bubble) return;
+    described(owner)?.removeAttribute("aria-describedby");
+    bubble.remove();
+    bubble = owner = null;
   }
 
   function show(anchor, text) {
     hide();
+    if (!anchor.isConnected) return; // a click may redraw what was clicked
+    owner = anchor;
     bubble = h("div.r-bubble", { role: "tooltip", id: "r-bubble" }, text);
     document.body.append(bubble);
-    const at = anchor.getBoundingClientRect();
+    described(anchor)?.setAttribute("aria-describedby", "r-bubble");
+    place();
+  }
+
+  function place() {
+    const at = owner.getBoundingClientRect();
     const size = bubble.getBoundingClientRect();
     const left = Math.min(
       Math.max(8, at.left + at.width / 2 - size.width / 2),
@@ -73,15 +109,18 @@
     bubble.style.top = `${above > 8 ? above : at.bottom + 8}px`;
   }
 
-  /** Explain on hover, focus and tap; Escape closes. */
+  /** Explain on hover, focus and tap; Escape closes. A node may hold the control that is focused. */
   function explain(node, text) {
     node.addEventListener("pointerenter", () => show(node, text));
     node.addEventListener("pointerleave", hide);
-    node.addEventListener("focus", () => show(node, text));
-    node.addEventListener("blur", hide);
+    node.addEventListener("focusin", () => show(node, text));
+    node.addEventListener("focusout", hide);
     node.addEventListener("click", () => show(node, text));
     return node;
   }
+
+  /** The same with a text of the table above. */
+  const explained = (node, name) => explain(node, MEANING[name]);
 
   /** A word with a dotted line that explains itself; `name` is a key of the table above. */
   function term(name, words = name) {
@@ -93,12 +132,47 @@
     return explain(node, MEANING[name]);
   }
 
+  /* What stands in a sentence of the server or of a template → the key that explains it. */
+  const SPOKEN = {
+    "Rosetta Neurons": "Rosetta Neuron",
+    "Rosetta Neuron": "Rosetta Neuron",
+    "Best buddies": "best buddies",
+    "weakest score": "weakest",
+    threshold: "threshold",
+    shuffled: "null",
+    units: "unit",
+    pairs: "pairs",
+    pair: "pairs",
+    "dead units": "live units",
+    "Excess kurtosis": "selectivity",
+  };
+  const SPOKEN_WORDS = new RegExp(`\\b(${Object.keys(SPOKEN)
+    .sort((a, b) => b.length - a.length)
+    .join("|")})\\b`);
+
+  /** A sentence as nodes, the first mention of each term explained. */
+  function termed(text) {
+    const told = new Set();
+    return text.split(SPOKEN_WORDS).map((part, at) => {
+      const name = at % 2 ? SPOKEN[part] : "";
+      if (!name || told.has(name)) return part;
+      told.add(name);
+      return term(name, part);
+    });
+  }
+
   addEventListener("keydown", (event) => event.key === "Escape" && hide());
-  addEventListener("scroll", hide, { capture: true, passive: true });
+  // What the Tab key reaches is often scrolled into view: the bubble goes along then.
+  const scrolled = () => owner && (owner.matches(":hover, :focus-within") ? place() : hide());
+  addEventListener("scroll", scrolled, { capture: true, passive: true });
+  // What is redrawn under a resting pointer never tells that the pointer left it.
+  addEventListener("pointermove", () => owner && !owner.isConnected && hide(), { passive: true });
+  on("state", () => owner && !owner.isConnected && hide());
 
   let numbered = 0;
 
-  /** Turn `<i data-term="null">null</i>` of a static template into explained words.
+  /** Turn `<i data-term="null">null</i>` of a static template into explained words, and explain
+      what carries a `data-explain`.
 
       A label names the first thing in it that can be used, which would be the word's button: it is
       told which control it belongs to, and the control its plain name. */
@@ -115,7 +189,10 @@
       }
       mark.replaceWith(term(mark.dataset.term, mark.textContent));
     }
+    for (const node of root.querySelectorAll("[data-explain]")) {
+      explained(node, node.dataset.explain);
+    }
   }
 
-  Object.assign(window.rosetta, { term, explain, explainTerms });
+  Object.assign(window.rosetta, { term, termed, explain, explained, explainTerms });
 })();
