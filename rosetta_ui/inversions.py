@@ -220,11 +220,13 @@ def presets_for(card: ModelCard) -> tuple[Preset, ...]:
         card: its spaces decide which latent moves.
     """
     styled = "w+" in card.spaces
-    photo = InversionSettings("z", 200, 0.1, restarts=8)
-    free = InversionSettings("z", 150, 0.1, restarts=4)
+    photo = InversionSettings("z", 200, 0.1, restarts=16)
+    free = InversionSettings("z", 150, 0.1, restarts=4, polish=False)
     if styled:
         photo = InversionSettings("w+", 120, 0.05, restarts=1, pull=0.02, coarse_first=True)
-        free = InversionSettings("w+", 100, 0.05, restarts=1, pull=0.1, coarse_first=True)
+        free = InversionSettings(
+            "w+", 100, 0.05, restarts=1, pull=0.1, coarse_first=True, polish=False
+        )
     published = InversionSettings(
         "w" if styled else "z", 1000, 0.01, restarts=1, start="average", plain=True
     )
@@ -235,7 +237,8 @@ def presets_for(card: ModelCard) -> tuple[Preset, ...]:
             "photo",
             "Photo",
             "A photo of what the generator draws: pixels, features and neurons together.",
-            Guidance(neurons=0.1, pixels=1.0, perceptual=0.1),
+            # On four photographs more neurons cost 0.5 dB and gain nothing; none costs 0.3 dB.
+            Guidance(neurons=0.02, pixels=1.0, perceptual=0.1),
             photo,
         ),
         Preset(
