@@ -15,7 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,11 @@ def methods_for(subject: Subject) -> list[Method]:
     return [
         Method("ours", ours.guidance, ours.settings),
         Method("pixels", Guidance(0, pixels=1.0), ours.settings),
+        Method(
+            "pixels, average start",
+            Guidance(0, pixels=1.0),
+            replace(ours.settings, start="average"),
+        ),
         Method("activations", Guidance(1.0), neurons.settings),
         Method("both", Guidance(0.1, pixels=1.0), ours.settings),
         Method("published, equal time", published.guidance, published.settings, equal_time=True),
