@@ -54,7 +54,7 @@ def build(engine: PageEngine, own_machine: bool = True) -> gr.Blocks:
             with gr.Tab("Rosetta Gallery", id="gallery"):
                 gallery_tab(engine)
             with gr.Tab("Edit", id="edit"):
-                edit_tab(engine)
+                edit_tab(engine, page)
             with gr.Tab("Invert", id="invert"):
                 invert_tab(engine, page)
         api_endpoints(engine)

@@ -36,6 +36,7 @@ from rosetta_ui.widgets.edit_work import edit_work
 from rosetta_ui.widgets.factory import Asked, Call, packed, picture_uri, png_uri
 
 USUAL = "dcgan-digiface"  # answers in a second where the large one takes ten
+MOST_SESSIONS = 256
 SHOWN_UNITS = 48
 LARGE = 768  # px of the picture on the pad
 EXACT = 256  # px up to which a picture is sent without loss
@@ -52,6 +53,7 @@ class PictureDesk(Protocol):
     def ask(self, page: str, request: EditRequest) -> int: ...
     def progress(self, page: str) -> EditProgress: ...
     def stop(self, page: str) -> None: ...
+    def leave(self, page: str) -> None: ...
     def close(self, page: str) -> None: ...
     def load(self, page: str, recipe: Mapping[str, Any]) -> EditView: ...
     def page_recipe(self, page: str) -> dict[str, Any]: ...
@@ -81,6 +83,24 @@ class Editor:
 
     def __init__(self, engine: EditEngine) -> None:
         self._engine = engine
+        self._sessions: dict[str, str] = {}  # connection of a browser → its page
+
+    def begin(self, request: gr.Request) -> present.Json:
+        """Tell the page its connection, so that its end is noticed here."""
+        return {"session": request.session_hash or ""}
+
+    def gone(self, request: gr.Request) -> None:
+        """A browser's connection ended: what runs for it ends too."""
+        page = self._sessions.pop(request.session_hash or "", "")
+        if page:
+            self._engine.editing.leave(page)
+
+    def _remember(self, asked: Asked, page: str) -> None:
+        session = present.text_of(asked, "session")
+        if session:
+            self._sessions[session] = page
+        while len(self._sessions) > MOST_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
 
     def catalogue(self, asked: Asked) -> present.Json:
         """Generators, and results whose neurons could be moved."""
@@ -115,11 +135,14 @@ class Editor:
             None,
             present.text_of(asked, "page"),
         )
+        self._remember(asked, view.page)
         return view_json(view)
 
     def view(self, asked: Asked) -> present.Json:
         """The history of a page."""
-        return view_json(self._engine.editing.view(present.text_of(asked, "page")))
+        view = self._engine.editing.view(present.text_of(asked, "page"))
+        self._remember(asked, view.page)
+        return view_json(view)
 
     def ask(self, asked: Asked) -> present.Json:
         """Start an edit."""
@@ -140,6 +163,7 @@ class Editor:
             "place": now.place,
             "frame": now.frame,
             "preview": now.preview,
+            "off": present.number(now.error),
             "picture": _uri(now.picture) if fresh and now.picture is not None else None,
             "note": now.note,
             "message": now.message,
@@ -217,7 +241,9 @@ class Editor:
 
     def alive(self, asked: Asked) -> present.Json:
         """The page is still open."""
-        self._engine.editing.progress(present.text_of(asked, "page"))
+        page = present.text_of(asked, "page")
+        self._engine.editing.progress(page)
+        self._remember(asked, page)
         return {}
 
     def close(self, asked: Asked) -> present.Json:
@@ -270,8 +296,13 @@ def _uri(picture: NDArray[np.uint8]) -> str:
     return png_uri(picture) if max(picture.shape) <= EXACT else picture_uri(picture, LARGE)
 
 
-def edit_tab(engine: EditEngine) -> None:
-    """Lay out the tab that is open."""
+def edit_tab(engine: EditEngine, page: gr.Blocks) -> None:
+    """Lay out the tab that is open.
+
+    Args:
+        engine: does the work.
+        page: that the tab is part of; its visitors' coming and going is followed.
+    """
     editor = Editor(engine)
     calls: dict[str, Call] = {
         "open": editor.open,
@@ -294,7 +325,9 @@ def edit_tab(engine: EditEngine) -> None:
     with gr.Row(elem_id="edit-page", elem_classes="r-page"):
         with gr.Column(elem_id="edit-picture-column", min_width=0):
             drag_pad()
-            edit_work(calls)
+            work = edit_work(calls)
             edit_strengths()
         with gr.Column(elem_id="edit-panel-column", min_width=0):
             edit_panel(editor.catalogue, editor.concepts, editor.units)
+    page.load(editor.begin, outputs=work, show_progress="hidden", api_visibility="private")
+    page.unload(editor.gone)

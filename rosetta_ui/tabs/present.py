@@ -157,6 +157,7 @@ def model_json(status: ModelStatus) -> Json:
         "size": list(card.image_size),
         "psi": card.psi,
         "classes": card.n_classes,
+        "spaces": list(card.spaces),
         "units": card.units,
         "bytes": card.source.size if card.source else 0,
         "embedded": card.embedded,

@@ -20,6 +20,7 @@ let drawing = null; // corners of a region that is being drawn
 let carried = null; // {x0, y0, x1, y1} of a region that is being moved: a paste
 let pointers = new Map(); // that are down, for pinching
 let pinch = null; // {distance, factor} when the second finger came down
+let hover = null; // where the pointer rests on the pad: keys zoom about it
 let wheelTimer = 0;
 
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
@@ -94,8 +95,8 @@ pad.addEventListener("pointerdown", (event) => {
 });
 
 pad.addEventListener("pointermove", (event) => {
+  const [x, y] = (hover = place(event));
   if (!pointers.has(event.pointerId)) return;
-  const [x, y] = place(event);
   pointers.set(event.pointerId, [x, y]);
   if (pinch) return movePinch();
   if (drag) [drag.x1, drag.y1] = [x, y];
@@ -121,6 +122,8 @@ pad.addEventListener("pointerup", (event) => {
   else if (carried) drop();
   else if (drawing) closeRegion();
 });
+
+pad.addEventListener("pointerleave", () => (hover = null));
 
 pad.addEventListener("pointercancel", (event) => {
   pointers.delete(event.pointerId);
@@ -191,9 +194,10 @@ pad.addEventListener("keydown", (event) => {
     drag.x1 = clamp(drag.x1 + moves[event.key][0], 0, 1);
     drag.y1 = clamp(drag.y1 + moves[event.key][1], 0, 1);
     draw();
-  } else if (event.key === "+" || event.key === "=") turn(1.1, zoom?.x ?? 0.5, zoom?.y ?? 0.5);
-  else if (event.key === "-") turn(1 / 1.1, zoom?.x ?? 0.5, zoom?.y ?? 0.5);
-  else if (event.key === "Enter") release();
+  } else if (["+", "=", "-"].includes(event.key)) {
+    const [x, y] = zoom ? [zoom.x, zoom.y] : hover ?? [0.5, 0.5];
+    turn(event.key === "-" ? 1 / 1.1 : 1.1, x, y);
+  } else if (event.key === "Enter") release();
   else if (event.key === "Escape") cancel();
   else return;
   event.preventDefault();

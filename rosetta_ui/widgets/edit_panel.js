@@ -42,12 +42,19 @@ function describe() {
   part("terms").textContent = `${model.licence}. ${model.terms}`;
   part("class-field").hidden = !model.classes;
   part("class").max = Math.max(0, model.classes - 1);
+  part("layers-field").hidden = part("layers-said").hidden = !model.spaces.includes("w+");
+  part("space-field").hidden = model.spaces.length < 2;
+  const space = part("space").value;
+  part("space").replaceChildren(h("option", { value: "" }, "As measured"), ...model.spaces.map((space) => h("option", { value: space }, space)));
+  part("space").value = model.spaces.includes(space) ? space : "";
   const mine = catalogue.results.filter((r) => r.generator === model.name);
   part("result").replaceChildren(...mine.map((r) => h("option", { value: r.id }, r.title)));
   for (const value of ["matched", "concept"]) {
     const box = form.querySelector(`[value=${value}]`);
     box.disabled = !mine.length;
-    box.closest("label").title = mine.length ? "" : "No result of this generator yet: run a match first.";
+    const small = box.closest("label").querySelector("small");
+    small.dataset.words ??= small.textContent;
+    small.textContent = mine.length ? small.dataset.words : "No result of this generator yet: run a match first";
     if (box.checked && box.disabled) form.querySelector("[value=usual]").checked = true;
   }
   changed();
@@ -65,6 +72,9 @@ function choice() {
 
 function settings() {
   const given = Object.fromEntries(["steps", "restarts", "pull", "stages"].map((id) => [id, numeric(id)]));
+  const layers = part("layers-field").hidden ? "" : part("layers").value;
+  given.coarse_first = layers ? layers === "first" : null;
+  given.space = part("space").value || null;
   return Object.values(given).some((v) => v !== null) ? given : null;
 }
 

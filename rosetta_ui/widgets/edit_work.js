@@ -1,6 +1,6 @@
 /* One page's picture: what is asked goes to the app, what comes back is published to the pad. The
    newest gesture wins: those that come while one is being sent are dropped but for the last. */
-const { h, on, put, get, call, save, explain, format } = window.rosetta;
+const { h, on, put, get, call, save, explain, farewell, format } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 
 const LOOK = 150; // ms between looks at an edit that runs
@@ -8,6 +8,9 @@ const LOOK_NUMBERS = 1000; // ms between looks at numbers that are being made
 const ALIVE = 20000; // ms between signs of life: the app forgets pages that are gone
 const SETTLE = 250; // ms: gestures that follow each other faster count as one
 const SETTLE_BUSY = 900; // ms: likewise while an edit runs, whose work would be thrown away
+const LOW = 0.8; // fidelity below which an edit may have fallen short
+const LEAST = 0.25; // share of the way to 1 that an edit should have made
+const SHORT = "Little of what was asked was done: this generator does not draw it well. Ask for a smaller change, or give it more steps and restarts.";
 
 let page = "";
 let view = null;
@@ -17,10 +20,14 @@ let seen = 0;
 let timer = 0;
 let asked = { calls: 0, last: 0, waiting: null, timer: 0 };
 
+/** This page, and the connection by whose end the app notices that it is gone. */
+const me = (id = page) => ({ page: id, session: props.value?.session ?? "" });
+
 /* --- the view --- */
 
 function take(next) {
   if (!next) return;
+  if (view && next.generator !== view.generator) sketched(null);
   page = next.page;
   view = next;
   put("edit-view", next);
@@ -51,6 +58,7 @@ function numbers(entry) {
     verdict.textContent = entry.note;
     return;
   }
+  const fell = found.after !== null && found.after < LOW && found.after - found.before < LEAST * (1 - found.before);
   const parts = [];
   if (found.after !== null) {
     parts.push(figure("Did what it says", format.r(found.after), `${format.r(found.before)} before`,
@@ -64,13 +72,19 @@ function numbers(entry) {
     const far = found.realism > 95;
     parts.push(figure("Further out than", `${found.realism.toFixed(0)} %`, `of natural pictures: latent ${found.latent.toFixed(0)}, picture ${found.picture.toFixed(0)}`,
       "Share of the generator's own pictures that lie less far out than this one. Above 95 the picture is rarer than 19 of 20.", far));
-    verdict.classList.toggle("warn", far);
-    verdict.replaceChildren(...(far ? [
+    verdict.classList.toggle("warn", far || fell);
+    verdict.replaceChildren(...(fell ? [`${SHORT} `] : []), ...(far ? [
       "Further out than 95 % of this generator's own pictures: undo, make a smaller change, or raise the pull. ",
       last ? h("button.r-button.small", { type: "button", onclick: strengths }, "Find the strongest that stays natural") : null,
     ].filter(Boolean) : []));
   } else verdict.textContent = entry.note;
   box.replaceChildren(...parts);
+}
+
+/** Small previews are read from an early layer; how far their colours are off was measured. */
+function sketched(off) {
+  part("sketch").hidden = off === null;
+  if (off !== null) part("sketch").textContent = `Until an edit is done you see a small sketch, read from an early layer: its colours are typically ${format.share(off)} off. The finished picture is drawn in full.`;
 }
 
 /* --- asking --- */
@@ -82,14 +96,22 @@ function say(text, wrong = false) {
 
 const complain = (error) => say(`${error.message} ${error.hint ?? ""}`, true);
 
+/** What is known of the picture that another one takes the place of. */
+function forget() {
+  running = 0;
+  clearTimeout(timer);
+  busy(false);
+  last = null;
+  put("edit-frontier", null);
+}
+
 on("edit-open", async (wanted) => {
   if (!wanted) return;
   say("Drawing.");
+  forget();
   busy(true);
   try {
-    last = null;
-    put("edit-frontier", null);
-    take(await call(server.open, { ...wanted, page }));
+    take(await call(server.open, { ...wanted, ...me() }));
     say("");
   } catch (error) {
     complain(error);
@@ -101,7 +123,11 @@ on("edit-open", async (wanted) => {
 on("edit-adopt", async (found) => {
   if (!found?.page || found.page === page) return;
   try {
-    take(await call(server.view, { page: found.page }));
+    const old = page;
+    const adopted = await call(server.view, me(found.page));
+    forget();
+    take(adopted);
+    if (old) await call(server.close, { page: old });
     say("");
   } catch (error) {
     complain(error);
@@ -187,6 +213,7 @@ async function follow(ticket, begun, ended) {
       if (!seen) element.dataset.firstMs = (performance.now() - begun).toFixed(0);
       seen = now.frame;
       put("edit-frame", { picture: now.picture, preview: now.preview });
+      sketched(now.off);
     }
     part("bar").classList.toggle("waiting", now.state === "queued" || now.step === 0);
     part("bar").firstElementChild.style.width = now.steps ? `${(100 * now.step) / now.steps}%` : "0";
@@ -323,8 +350,6 @@ part("load").addEventListener("change", async () => {
   if (!file) return;
   say("Reading the recipe.");
   try {
-    last = null;
-    put("edit-frontier", null);
     if (file.size > 20e6) throw new window.rosetta.Refusal("This file is too large for a recipe.");
     let recipe;
     try {
@@ -332,12 +357,14 @@ part("load").addEventListener("change", async () => {
     } catch {
       throw new window.rosetta.Refusal("This file is no recipe: it is not JSON.", "Choose a downloaded recipe.");
     }
-    take(await call(server.load, { page, recipe }));
+    const loaded = await call(server.load, { page, recipe });
+    forget();
+    take(loaded);
     say(`Loaded ${file.name}.`);
   } catch (error) {
     complain(error);
   }
 });
 
-setInterval(() => page && server.alive({ page }).catch(() => {}), ALIVE);
-addEventListener("pagehide", () => page && server.close({ page }));
+setInterval(() => page && server.alive(me()).catch(() => {}), ALIVE);
+farewell(() => page && server.close({ page }));

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tabs")]
 
-from driving import CHROMIUM_FLAGS, OpenPage, free_port, running  # noqa: E402
+from driving import CHROMIUM_FLAGS, PATIENCE, OpenPage, free_port, running  # noqa: E402
 
 expect.set_options(timeout=30_000)  # a busy machine is slow, not broken
 
@@ -57,6 +57,18 @@ def drawn_app() -> Iterator[str]:
 def own_drawn_app() -> Iterator[str]:
     """The same for one test: what it changes in the engine is seen by no other."""
     with _drawn() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def edit_app(zoo: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`python app.py` on the fetched weights and an otherwise empty cache, with the tiny models."""
+    cache = tmp_path_factory.mktemp("edit-app")
+    (cache / "zoo").symlink_to(zoo.root / "zoo", target_is_directory=True)
+    port, tiny = free_port(), HERE.parent / "matching" / "shared_models.py"
+    command = [sys.executable, "app.py", "--port", str(port), "--cache-dir", str(cache)]
+    command += ["--device", "cpu", "--no-fetch", "--models", str(tiny)]
+    with running(command, port, 30 * PATIENCE) as address:
         yield address
 
 

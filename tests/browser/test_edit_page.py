@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from driving import PATIENCE, OpenPage, free_port, running
-from playwright.sync_api import Locator, Page, expect
+from driving import OpenPage
+from edit_hands import (
+    LONG,
+    asked,
+    drag,
+    dragging,
+    opened,
+    pad,
+    painted,
+    picture,
+    recipe,
+    said,
+    show,
+    shown,
+    steps,
+    wait_done,
+    work,
+)
+from playwright.sync_api import expect
 
 pytestmark = [
     pytest.mark.browser,
@@ -22,83 +38,6 @@ pytestmark = [
 ]
 
 Saw = Callable[[str], None]
-LONG = 12_000 * PATIENCE  # ms
-
-
-@pytest.fixture(scope="module")
-def edit_app(zoo: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`python app.py` on the fetched weights and an otherwise empty cache."""
-    cache = tmp_path_factory.mktemp("edit-app")
-    (cache / "zoo").symlink_to(zoo.root / "zoo", target_is_directory=True)
-    port = free_port()
-    command = [sys.executable, "app.py", "--port", str(port), "--cache-dir", str(cache)]
-    with running([*command, "--device", "cpu", "--no-fetch"], port, 30 * PATIENCE) as address:
-        yield address
-
-
-def opened(open_page: OpenPage, address: str, seed: int = 3, **options: Any) -> Page:
-    """The Edit tab with a picture of the fast generator."""
-    page = open_page(f"{address}/?tab=edit", **options)
-    chip = page.locator("#header [data-id=chip]")
-    expect(chip).to_have_attribute("data-stage", "ready", timeout=60_000 * PATIENCE)
-    page.get_by_role("tab", name="Edit").click()  # a busy machine may miss the link's tab
-    expect(picture(page)).to_be_visible(timeout=LONG)
-    page.get_by_role("spinbutton", name="Seed", exact=True).fill(str(seed))
-    page.get_by_role("button", name="Show", exact=True).click()
-    expect(picture(page)).to_have_attribute("alt", f"The picture: Seed {seed}", timeout=LONG)
-    page.locator("#edit-panel summary").click()
-    page.get_by_role("spinbutton", name="Steps", exact=True).fill("30")
-    return page
-
-
-def pad(page: Page) -> Locator:
-    return page.locator("#drag-pad [data-id=pad]")
-
-
-def picture(page: Page) -> Locator:
-    return page.locator("#drag-pad [data-id=picture]")
-
-
-def work(page: Page) -> Locator:
-    return page.locator("#edit-work [data-busy]")
-
-
-def shown(page: Page) -> str:
-    return str(picture(page).get_attribute("src"))
-
-
-def drag(page: Page, *places: tuple[float, float], release: bool = True) -> None:
-    """Press at the first place (fractions of the pad), move over the others, let go."""
-    pad(page).scroll_into_view_if_needed()
-    box = pad(page).bounding_box()
-    assert box is not None
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
-    page.mouse.move(*points[0])
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*point, steps=3)
-    if release:
-        page.mouse.up()
-
-
-def asked(page: Page) -> list[dict[str, Any]]:
-    return json.loads(str(pad(page).get_attribute("data-asked")))
-
-
-def wait_done(page: Page, at: int, seconds: float = 60 * PATIENCE) -> None:
-    """Until the history stands at a state and nothing runs."""
-    expect(pad(page)).to_have_attribute("data-at", str(at), timeout=seconds * 1000)
-    expect(work(page)).to_have_attribute("data-busy", "no", timeout=seconds * 1000)
-
-
-def painted(page: Page) -> int:
-    """Pixels of the overlay that are not transparent."""
-    return int(
-        page.locator("#drag-pad [data-id=overlay]").evaluate(
-            "(c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
-            ".filter((v, i) => i % 4 === 3 && v > 0).length"
-        )
-    )
 
 
 @pytest.mark.parametrize("density", [1, 2])
@@ -208,10 +147,8 @@ def test_15_undo_redo_reset_and_a_recipe_give_the_same_pixels(
     expect(picture(page)).to_have_attribute("src", first, timeout=LONG)
     page.get_by_role("button", name="State 2:").click()
     expect(picture(page)).to_have_attribute("src", third, timeout=LONG)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Recipe", exact=True).click()
     kept = tmp_path / "recipe.json"
-    download.value.save_as(kept)
+    kept.write_text(json.dumps(recipe(page)))
     assert len(json.loads(kept.read_text())["steps"]) == 2
     other = opened(open_page, edit_app, seed=8)
     other.get_by_label("Load a recipe").set_input_files(kept)
@@ -219,7 +156,7 @@ def test_15_undo_redo_reset_and_a_recipe_give_the_same_pixels(
     bad = tmp_path / "bad.json"
     bad.write_text("{")
     other.get_by_label("Load a recipe").set_input_files(bad)
-    expect(other.locator("#edit-work [data-id=said]")).to_contain_text("no recipe", timeout=LONG)
+    expect(said(other)).to_contain_text("no recipe", timeout=LONG)
     expect(picture(other)).to_have_attribute("src", third, timeout=LONG)
 
 
@@ -244,13 +181,12 @@ def test_16_edits_answer_while_a_long_job_runs(
 def test_stop_keeps_the_picture(edit_app: str, open_page: OpenPage, saw: Saw) -> None:
     page = opened(open_page, edit_app)
     before = shown(page)
-    page.get_by_role("spinbutton", name="Steps", exact=True).fill("5000")
+    steps(page, 5000)
     drag(page, (0.5, 0.5), (0.6, 0.5))
-    said = page.locator("#edit-work [data-id=said]")
-    expect(said).to_contain_text("Step ", timeout=LONG)
+    expect(said(page)).to_contain_text("Step ", timeout=LONG)
     begun = time.monotonic()
     page.get_by_role("button", name="Stop").click()
-    expect(said).to_contain_text("Stopped", timeout=LONG)
+    expect(said(page)).to_contain_text("Stopped", timeout=LONG)
     saw(f"edit: stopped after {time.monotonic() - begun:.2f} s (goal 1)")
     expect(picture(page)).to_have_attribute("src", before, timeout=LONG)
 
@@ -294,9 +230,7 @@ def test_several_strengths_are_shown_and_one_is_taken(
     page.locator("#edit-strengths circle").last.click()
     expect(picture(page)).to_have_attribute("alt", "The picture: Shift +15, +0 %", timeout=LONG)
     expect(pad(page)).to_have_attribute("data-at", "1")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Recipe", exact=True).click()
-    kept = json.loads(Path(download.value.path()).read_text())
+    kept = recipe(page)
     assert kept["steps"][0]["rung"] == 4
     assert kept["numbers"][0]["partner_corr"] > 0
 
@@ -308,22 +242,18 @@ def test_another_picture_is_blended_towards_and_copied_from(
     other = shown(page)
     page.get_by_role("button", name="Use as source").click()
     expect(page.locator("#edit-panel [data-id=kept-name]")).to_have_text("Seed 8", timeout=LONG)
-    page.get_by_role("spinbutton", name="Seed", exact=True).fill("3")
-    page.get_by_role("button", name="Show", exact=True).click()
-    expect(picture(page)).to_have_attribute("alt", "The picture: Seed 3", timeout=LONG)
+    show(page, 3)
     slider = page.get_by_role("slider", name="Blend towards the other picture")
     slider.fill("100")
     expect(pad(page)).to_have_attribute("data-at", "1", timeout=LONG)
     expect(picture(page)).to_have_attribute("src", other, timeout=LONG)
     page.get_by_role("button", name="Undo").click()
     expect(pad(page)).to_have_attribute("data-at", "0", timeout=LONG)
-    page.locator("#drag-pad").get_by_text("Box").click()
+    dragging(page, "Box")
     drag(page, (0.2, 0.3), (0.5, 0.6))
     drag(page, (0.3, 0.4), (0.5, 0.4))
     wait_done(page, 1)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Recipe", exact=True).click()
-    kept = json.loads(Path(download.value.path()).read_text())
+    kept = recipe(page)
     assert kept["steps"][0]["source"]["seed"] == 8
     with page.expect_download(timeout=LONG) as film:
         page.get_by_role("button", name="Film", exact=True).click()
@@ -332,3 +262,23 @@ def test_another_picture_is_blended_towards_and_copied_from(
     photo.write_bytes(b"not looked at")
     page.get_by_label("Recipe of the other picture").set_input_files(photo)
     expect(page.locator("#edit-panel [data-id=source-wrong]")).to_contain_text("Invert tab")
+
+
+def test_before_and_after_are_compared_and_the_picture_is_kept_as_it_is(
+    edit_app: str, open_page: OpenPage
+) -> None:
+    page = opened(open_page, edit_app)
+    first = shown(page)
+    drag(page, (0.5, 0.5), (0.6, 0.5))
+    wait_done(page, 1)
+    before = page.locator("#drag-pad [data-id=before]")
+    expect(before).to_be_hidden()
+    page.get_by_role("slider", name="Share of the picture before the edits").fill("40")
+    expect(before).to_be_visible()
+    expect(before).to_have_attribute("src", first)
+    assert before.evaluate("(image) => image.style.clipPath") == "inset(0px 60% 0px 0px)"
+    with page.expect_download(timeout=LONG) as download:
+        page.get_by_role("button", name="Picture", exact=True).click()
+    assert download.value.suggested_filename == "dcgan-digiface-seed3.png"
+    kept = base64.b64encode(download.value.path().read_bytes()).decode()
+    assert shown(page) == f"data:image/png;base64,{kept}"

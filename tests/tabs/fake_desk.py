@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -35,6 +37,7 @@ from rosetta_ui.types import Latents, Unit
 
 STEPS = 20
 SETTINGS = EditSettings("z", STEPS, 0.1)
+SKETCH_ERROR = 0.041
 
 
 class FakeDesk:
@@ -46,8 +49,10 @@ class FakeDesk:
         self._pages: dict[str, History[EditEntry]] = {}
         self._running: dict[str, tuple[int, float, EditEntry, bool]] = {}
         self._tickets = itertools.count(1)
+        self._looks: Counter[int] = Counter()
         self.asked: list[EditRequest] = []
         self.closed: list[str] = []
+        self.left: list[str] = []
         self._frontiers: dict[str, Frontier] = {}
         self._films: dict[str, Film] = {}
 
@@ -98,7 +103,8 @@ class FakeDesk:
                 picture = np.clip(picture * 1.2, 0, 255).astype(np.uint8)
         step = EditStep(request.edits, (), SETTINGS)
         state = replace(now.state, steps=(*now.state.steps, step))
-        numbers = EditNumbers(0.58, 0.84, float("nan"), 97.0, 40.0, 97.0, "dinov2-s")
+        after = 0.62 if Mirror() in request.edits else 0.84  # faces are not turned over easily
+        numbers = EditNumbers(0.58, after, float("nan"), 97.0, 40.0, 97.0, "dinov2-s")
         ticket = next(self._tickets)
         entry = EditEntry(type(request.edits[0]).__name__, picture, state, numbers)
         self._running[page] = (ticket, time.monotonic(), entry, False)
@@ -110,22 +116,30 @@ class FakeDesk:
             return EditProgress(0, "stopped")
         ticket, begun, entry, stopped = self._running[page]
         share = (time.monotonic() - begun) / self._seconds
+        self._looks[ticket] += 1
+        if begun and self._looks[ticket] == 1:
+            share = min(share, 0.9)  # a slow page sees it run all the same
         if stopped:
             return EditProgress(ticket, "stopped")
         if share >= 1:
             if self._pages[page].current is not entry:
                 self._pages[page].add(entry)
             return EditProgress(ticket, "done", STEPS, STEPS, -0.6)
-        step = int(share * STEPS)
+        step = max(int(share * STEPS), 1)
         left = self._seconds * (1 - share)
         picture = entry.picture[::4, ::4]
-        return EditProgress(
+        error = SKETCH_ERROR if entry.state.generator == "mobilestylegan" else math.nan
+        now = EditProgress(
             ticket, "running", step, STEPS, -0.5, left, 0, step, picture, step < STEPS
         )
+        return replace(now, error=error)
 
     def stop(self, page: str) -> None:
         ticket, begun, entry, _ = self._running[page]
         self._running[page] = (ticket, begun, entry, True)
+
+    def leave(self, page: str) -> None:
+        self.left.append(page)
 
     def close(self, page: str) -> None:
         self.closed.append(page)

@@ -184,6 +184,7 @@ class FakeEngine(FakePlots):
                     terms="Use it for non-commercial work only: FFHQ is licensed that way.",
                     image_size=(1024, 1024),
                     psi=0.7,
+                    spaces=("z", "w", "w+"),
                     units=5504,
                     source=wheel,
                 ),

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import time
-from typing import Any
+from typing import Any, cast
 
+import gradio as gr
 import numpy as np
 import pytest
+from fake_desk import SKETCH_ERROR
 from fake_engine import FakeEngine
 
-from rosetta_ui.edits import Shift
+from rosetta_ui.edits import Shift, Trying
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.tabs.edit import Editor
 
@@ -58,6 +60,16 @@ def test_a_gesture_becomes_the_engines_own_edit(editor: Editor, engine: FakeEngi
     json.dumps(now, allow_nan=False)
 
 
+def test_how_hard_to_try_is_read_as_far_as_it_is_given(editor: Editor, engine: FakeEngine) -> None:
+    page = opened(editor)["page"]
+    settings = {"steps": 5, "restarts": None, "pull": 0.5, "stages": 2, "coarse_first": False}
+    settings |= {"space": "w"}
+    editor.ask({"page": page, "request": {"edits": [{"kind": "mirror"}], "settings": settings}})
+    assert engine.editing.asked[-1].trying == Trying(
+        5, None, 0.5, stages=2, coarse_first=False, space="w"
+    )
+
+
 def test_undo_shows_the_very_same_picture(editor: Editor) -> None:
     view = opened(editor)
     request = {"edits": [{"kind": "mirror"}]}
@@ -90,6 +102,8 @@ def test_what_is_no_recipe_is_refused_in_words(editor: Editor, recipe: Any) -> N
         {"edits": [{"kind": "shift", "wrong": 1}]},
         {"edits": [{"kind": "mirror"}], "choice": {"kind": "units", "units": ["nonsense"]}},
         {"edits": [{"kind": "scale", "factor": 1, "region": [[0, 0]]}]},
+        {"edits": [{"kind": "mirror"}], "settings": {"coarse_first": "first"}},
+        {"edits": [{"kind": "mirror"}], "settings": {"space": "v"}},
     ],
 )
 def test_malformed_requests_are_refused_in_words(editor: Editor, request_: Any) -> None:
@@ -109,6 +123,34 @@ def test_neurons_come_with_their_maps(editor: Editor) -> None:
 def test_a_page_that_is_gone_is_said_so(editor: Editor) -> None:
     with pytest.raises(BadRequestError, match="no longer open"):
         editor.view({"page": "unknown"})
+
+
+def test_when_a_browser_goes_its_edit_ends(editor: Editor, engine: FakeEngine) -> None:
+    class Browser:
+        session_hash = "abc"
+
+    browser = cast(gr.Request, Browser())
+    session = editor.begin(browser)["session"]
+    first = editor.open({"generator": "mobilestylegan", "seed": 3, "session": session})["page"]
+    other = opened(editor)["page"]
+    editor.view({"page": other, "session": session})  # the tab went on with another picture
+    editor.gone(browser)
+    editor.gone(browser)
+    assert engine.editing.left == [other]
+    editor.alive({"page": first, "session": session})  # it came back
+    editor.gone(browser)
+    assert engine.editing.left == [other, first]
+
+
+def test_small_previews_come_with_how_far_they_are_off(editor: Editor) -> None:
+    page = opened(editor)["page"]
+    editor.ask({"page": page, "request": {"edits": [{"kind": "mirror"}]}})
+    now = editor.progress({"page": page, "seen": 0})
+    assert now["picture"]
+    assert now["off"] == SKETCH_ERROR
+    quick = editor.open({"generator": "dcgan-digiface", "seed": 3, "page": page})["page"]
+    editor.ask({"page": quick, "request": {"edits": [{"kind": "mirror"}]}})
+    assert editor.progress({"page": quick, "seen": 0})["off"] is None
 
 
 def test_concepts_are_listed_largest_first(editor: Editor) -> None:

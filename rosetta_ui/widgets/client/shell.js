@@ -68,5 +68,17 @@
   }
   openLinked();
 
-  Object.assign(window.rosetta, { setTheme, isDark });
+  /** Send a last word when the page is left for good. A browser drops what a page still asks for when
+      it goes, unless it is marked to be kept. */
+  function farewell(send) {
+    addEventListener("pagehide", (event) => {
+      if (event.persisted) return; // it may come back as it is
+      const plain = window.fetch;
+      window.fetch = (address, options) => plain(address, { ...options, keepalive: true });
+      send();
+      window.fetch = plain;
+    });
+  }
+
+  Object.assign(window.rosetta, { setTheme, isDark, farewell });
 })();
