@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,9 +25,6 @@ from rosetta_ui.types import LayerSpec
 BAND = 3.0
 """How far the mean square of z may lie from 1, in natural deviations: 0.3 % of natural z lie
 further out."""
-
-COARSE_SHARE = 0.5
-"""Share of the steps after which all rows of w+ move; a quarter of them moves from the start."""
 
 
 class PlainCoordinates(Coordinates):
@@ -129,8 +125,6 @@ class InversionProblem:
         drawer: draws.
         coordinates: what is optimised.
         pull: weight of the pull to natural latents.
-        first: steps that were made before; those asked for are counted from there.
-        free_after: step from which every row of w+ moves; 0 moves all at once.
     """
 
     def __init__(
@@ -140,21 +134,15 @@ class InversionProblem:
         coordinates: Coordinates,
         *,
         pull: float = 0.0,
-        first: int = 0,
-        free_after: int = 0,
     ) -> None:
         self.coordinates = coordinates
         self._target = target
         self._drawer = drawer
         self._pull = pull
-        self._first = first
-        self._free_after = free_after
 
     def __call__(self, at: Tensor, step: int) -> dict[str, Tensor]:
         """Name → loss term [n] at some coordinates."""
-        done = self._first + step
-        if self.coordinates.space == "w+" and done < self._free_after:
-            at = _coarse_rows(at, done / self._free_after)
+        del step
         latents = self.coordinates.latents(at)
         images, maps = self._drawer.draw(latents, self.coordinates)
         terms = self._target.terms(images, maps)
@@ -178,13 +166,6 @@ def unnatural(where: Coordinates, at: Tensor, latents: Tensor) -> Tensor:
         return white.square().mean(1)
     middle = white.mean(1, keepdim=True)
     return middle.square().mean((1, 2)) + (white - middle).square().mean((1, 2))
-
-
-def _coarse_rows(at: Tensor, done: float) -> Tensor:
-    """The same coordinates, of which only the first rows have a gradient."""
-    rows = at.shape[1]
-    free = max(round(rows * (0.25 + 0.75 * done)), 1)
-    return torch.cat([at[:, :free], at[:, free:].detach()], dim=1)
 
 
 def _once(layers: list[LayerSpec]) -> tuple[LayerSpec, ...]:

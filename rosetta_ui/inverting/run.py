@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rosetta_ui.editing.edit import Coordinates
-from rosetta_ui.editing.optimise import Descent, Schedule, descend, polish
+from rosetta_ui.editing.edit import Coordinates, early_rows_first
+from rosetta_ui.editing.optimise import Descent, Problem, Schedule, descend, polish
 from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.editing.session import FRAME_SECONDS, FRAME_SHARE, as_picture, drawn
 from rosetta_ui.editing.setup import EditSetup, editable
@@ -28,7 +28,6 @@ from rosetta_ui.inverting.metrics import as_images, compare
 from rosetta_ui.inverting.neurons import Agreement, look, partner_layers
 from rosetta_ui.inverting.problem import (
     BAND,
-    COARSE_SHARE,
     Drawer,
     InversionProblem,
     PlainCoordinates,
@@ -216,7 +215,7 @@ class Course:
                 raise BadRequestError(f"{settings.steps} steps are none.", "Give at least one.")
             at, self._totals = last.best, last.best_total
 
-    def _descents(self, problem: InversionProblem, at: Tensor, stage: Stage) -> Iterator[Descent]:
+    def _descents(self, problem: Problem, at: Tensor, stage: Stage) -> Iterator[Descent]:
         if stage.polish:
             return polish(problem, at, stage.steps)
         return descend(problem, at, self._schedule(stage))
@@ -315,7 +314,7 @@ class Course:
         ahead = self._totals.argsort()[:n]
         return replace(where, start=where.start[ahead]), at[ahead]
 
-    def _problem(self, where: Coordinates, first: int) -> InversionProblem:
+    def _problem(self, where: Coordinates, first: int) -> Problem:
         request, target = self._request, self._job.target
         guidance, settings = request.guidance, request.settings
         drawer = Drawer(
@@ -327,11 +326,9 @@ class Course:
             where.psi,
             self._job.check,
         )
-        coarse = settings.coarse_first and self._job.resume is None
-        free_after = int(COARSE_SHARE * settings.steps) if coarse else 0
-        return InversionProblem(
-            target, drawer, where, pull=settings.pull, first=first, free_after=free_after
-        )
+        problem = InversionProblem(target, drawer, where, pull=settings.pull)
+        coarse = settings.coarse_first and settings.space == "w+" and self._job.resume is None
+        return early_rows_first(problem, first, settings.steps) if coarse else problem
 
     def _schedule(self, stage: Stage) -> Schedule:
         settings = self._request.settings
