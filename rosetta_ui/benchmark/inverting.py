@@ -46,9 +46,12 @@ from rosetta_ui.inverting.pictures import read_whole
 from rosetta_ui.inverting.run import Job, Tools, invert, target_of
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.settings import Settings
-from rosetta_ui.types import MatchRequest
+from rosetta_ui.types import MatchRequest, ModelCard
 
 Picture = NDArray[np.uint8]
+
+OURS = "ours"
+"""The photo preset; "published, equal time" gets the seconds that it took."""
 
 TARGETS = {"dcgan-digiface": 24, "mobilestylegan": 6}
 QUICK_TARGETS = {"dcgan-digiface": 6, "mobilestylegan": 1}
@@ -79,12 +82,16 @@ class Method:
         guidance: what pulls.
         settings: how hard.
         equal_time: ends when ours would have.
+        quick: also measured with `--quick`.
+        sketches: also measured on sketches.
     """
 
     name: str
     guidance: Guidance
     settings: InversionSettings
     equal_time: bool = False
+    quick: bool = False
+    sketches: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,16 +104,17 @@ class Subject:
     tools: Tools
 
 
-def run(quick: bool, json_file: Path | None) -> None:
+def run(quick: bool, json_file: Path | None, only: str = "") -> None:
     """Measure every case; prints a line a row, and writes them where a file is given.
 
     Args:
         quick: few targets, no photographs of the slow generator.
         json_file: where to write `{"schema", "machine", "rows"}`; written after every row.
+        only: measure rows whose "generator, target, method" has this in it.
     """
     rows: list[dict[str, Any]] = []
     with Engine(Settings.read()) as engine:
-        for row in _rows(engine, quick):
+        for row in _rows(engine, quick, only):
             rows.append(row)
             sys.stdout.write("  ".join(f"{k} {v}" for k, v in row.items()) + "\n")
             sys.stdout.flush()
@@ -115,18 +123,32 @@ def run(quick: bool, json_file: Path | None) -> None:
                 json_file.write_text(json.dumps(record, indent=1), "utf-8")
 
 
-def _rows(engine: Engine, quick: bool) -> Iterator[dict[str, Any]]:
+def _rows(engine: Engine, quick: bool, only: str) -> Iterator[dict[str, Any]]:
+    cards = {status.card.name: status.card for status in engine.models("generator")}
     for name, count in (QUICK_TARGETS if quick else TARGETS).items():
+        methods = methods_for(cards[name])
+        shown = [m for m in methods if not quick or m.quick]
+        small = max(cards[name].image_size) <= 128
+        wanted = {
+            "generated": _asked(name, "generated", shown, only),
+            "photographs": _asked(name, "photographs", shown, only) if small or not quick else [],
+            "sketches": _asked(name, "sketches", [m for m in methods if m.sketches], only),
+        }
+        if not any(wanted.values()):
+            continue
         subject = _subject(engine, name)
         own = [drawn(subject.generator, subject.generator.sample([i], SEED)) for i in range(count)]
-        methods = methods_for(subject)
-        if quick:
-            methods = [m for m in methods if m.name in ("pixels", "ours") or m.equal_time]
-        yield from compare(subject, "generated", own, methods)
-        if not quick or max(subject.generator.card.image_size) <= 128:
-            yield from compare(subject, "photographs", photographs(), methods)
-        alone = [m for m in methods_for(subject) if m.name in ("pixels", "activations")]
-        yield from sketched(subject, own, alone)
+        yield from compare(subject, "generated", own, wanted["generated"])
+        if wanted["photographs"]:
+            yield from compare(subject, "photographs", photographs(), wanted["photographs"])
+        yield from sketched(subject, own, wanted["sketches"])
+
+
+def _asked(name: str, kind: str, methods: Sequence[Method], only: str) -> list[Method]:
+    """The methods that are wanted, and ours where one of them gets its time."""
+    wanted = {m.name for m in methods if only in f"{name}, {kind}, {m.name}"}
+    timed = any(m.equal_time for m in methods if m.name in wanted)
+    return [m for m in methods if m.name in wanted or (timed and m.name == OURS)]
 
 
 def _subject(engine: Engine, name: str) -> Subject:
@@ -157,22 +179,25 @@ def _subject(engine: Engine, name: str) -> Subject:
             return Subject(bench, generator, guide, done.value)
 
 
-def methods_for(subject: Subject) -> list[Method]:
+def methods_for(card: ModelCard) -> list[Method]:
     """What is compared; ours comes first, as it sets the time."""
-    presets = {preset.name: preset for preset in presets_for(subject.generator.card)}
+    presets = {preset.name: preset for preset in presets_for(card)}
     ours, published = presets["photo"], presets["published"]
-    neurons = presets["sketch"]
+    pixels = Guidance(0, pixels=1.0)
+    average = replace(ours.settings, start="average")
     return [
-        Method("ours", ours.guidance, ours.settings),
-        Method("pixels", Guidance(0, pixels=1.0), ours.settings),
-        Method(
-            "pixels, average start",
-            Guidance(0, pixels=1.0),
-            replace(ours.settings, start="average"),
-        ),
-        Method("activations", Guidance(1.0), neurons.settings),
+        Method(OURS, ours.guidance, ours.settings, quick=True),
+        Method("pixels", pixels, ours.settings, quick=True, sketches=True),
+        Method("pixels, average start", pixels, average),
+        Method("activations", Guidance(1.0), presets["sketch"].settings, sketches=True),
         Method("both", Guidance(0.1, pixels=1.0), ours.settings),
-        Method("published, equal time", published.guidance, published.settings, equal_time=True),
+        Method(
+            "published, equal time",
+            published.guidance,
+            published.settings,
+            equal_time=True,
+            quick=True,
+        ),
     ]
 
 
@@ -186,7 +211,7 @@ def compare(
             inverted(subject, method, target, limit if method.equal_time else float("inf"))
             for target, limit in zip(targets, limits, strict=True)
         ]
-        if method.name == "ours":
+        if method.name == OURS:
             limits = [seconds for _, seconds in found]
         yield row_of(subject, kind, method.name, found)
 

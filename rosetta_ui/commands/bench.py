@@ -74,8 +74,14 @@ def bench_edit(
 
 
 @app.command("invert")
-def bench_invert(quick: Quick = False, json_file: JsonFile = None) -> None:
+def bench_invert(
+    quick: Quick = False,
+    json_file: JsonFile = None,
+    only: Annotated[
+        str, typer.Option(help="Measure rows whose 'generator, target, method' has this in it.")
+    ] = "",
+) -> None:
     """Invert pictures whose latent is known, photographs and sketches: likeness, seconds."""
     from rosetta_ui.benchmark.inverting import run
 
-    run(quick, json_file)
+    run(quick, json_file, only)
