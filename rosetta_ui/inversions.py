@@ -23,11 +23,14 @@ What `engine.inverting` offers a page (every method may be called from any threa
 - `heatmaps(page, which, most=12) -> tuple[GuidingNeuron, ...]`: where do the models agree?
 - `latents(page, which) -> Latents`: for `engine.editing.open_latents(generator, latents, page)`.
 - `recipe(page, which) -> dict`: JSON values; the latent and the settings, nothing of the target.
-- `prepare(page, generator, class_index=None, psi=None)`: make in the background what the first
-  inversion of a generator stands on (seconds to a minute, once; then it is in the cache).
+- `prepare(page, generator, class_index=None, psi=None, picture=None)`: make in the background what
+  the first inversion of a generator stands on (seconds to a minute, once; then it is in the cache),
+  and then look for the square of a picture that is most like what the generator draws.
+- `framed(page) -> Framed`: what came of that.
 - `close(page)`.
 
-Without a page: `invert(request, cancel) -> Iterator[InversionFrame]`, whose last frame has the
+Without a page: `frame(generator, picture) -> Crop`, the square to ask for;
+`invert(request, cancel) -> Iterator[InversionFrame]`, whose last frame has the
 result, and `class_grid(request, classes, cancel) -> Iterator[Inversion]`, one a class.
 """
 
@@ -115,6 +118,19 @@ class ReadPicture:
 
     picture: NDArray[np.uint8] = field(repr=False)
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Framed:
+    """Where a picture has what a generator draws.
+
+    Attributes:
+        ready: it was looked for, or was not asked for.
+        crop: the square; None where nothing is more like the generator's pictures than the guess.
+    """
+
+    ready: bool
+    crop: Crop | None = None
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,10 @@ from rosetta_ui.inversions import (
     InversionRequest,
     InversionSettings,
     Preset,
-    default_crop,
+    ReadPicture,
 )
 from rosetta_ui.inverting.pictures import read_file
 from rosetta_ui.settings import Settings
-from rosetta_ui.types import Framing
 
 USUAL = "dcgan-digiface"
 Text = typer.Option
@@ -81,36 +80,30 @@ def invert(
         read = read_file(image)
         for note in read.notes:
             sys.stderr.write(f"note: {note}\n")
-        framing: Framing = next(
-            m.card.framing for m in engine.models("generator") if m.card.name == generator
+        guidance = _guidance(
+            chosen.guidance,
+            {"neurons": neurons, "pixels": pixels, "perceptual": perceptual},
+            result,
+            tuple(backbone or ()),
         )
-        height, width = read.picture.shape[:2]
-        request = InversionRequest(
-            generator,
-            _crop(crop, width, height, framing).cut(read.picture),
-            _guidance(
-                chosen.guidance,
-                {"neurons": neurons, "pixels": pixels, "perceptual": perceptual},
-                result,
-                tuple(backbone or ()),
-            ),
-            _settings(
-                chosen.settings,
-                {
-                    "space": space or None,
-                    "steps": steps,
-                    "learning_rate": rate,
-                    "restarts": restarts,
-                    "pull": pull,
-                    "start": start or None,
-                },
-            ),
-            class_index,
-            psi,
-            seed,
+        settings = _settings(
+            chosen.settings,
+            {
+                "space": space or None,
+                "steps": steps,
+                "learning_rate": rate,
+                "restarts": restarts,
+                "pull": pull,
+                "start": start or None,
+            },
         )
-        if classes:
-            for each in engine.inverting.class_grid(request, _classes(classes)):
+        grid = _classes(classes) if classes else []
+        # Last of all: where nothing is named, the picture is searched, which takes a while.
+        square = _crop(crop) if crop else _framed(engine, generator, read)
+        picture = square.cut(read.picture)
+        request = InversionRequest(generator, picture, guidance, settings, class_index, psi, seed)
+        if grid:
+            for each in engine.inverting.class_grid(request, grid):
                 _write(engine, each, out.with_stem(f"{out.stem}-{each.request.class_index}"))
         else:
             _write(engine, _run(engine.inverting.invert(request)), out)
@@ -150,9 +143,13 @@ def _preset(known: tuple[Preset, ...], name: str) -> Preset:
     )
 
 
-def _crop(text: str, width: int, height: int, framing: Framing) -> Crop:
-    if not text:
-        return default_crop(width, height, framing)
+def _framed(engine: Engine, generator: str, read: ReadPicture) -> Crop:
+    found = engine.inverting.frame(generator, read.picture)
+    sys.stderr.write(f"note: cut to --crop {found.x:.3f},{found.y:.3f},{found.side:.3f}\n")
+    return found
+
+
+def _crop(text: str) -> Crop:
     x, y, side = numbers_of(text, 3, "--crop", "0.5,0.4,1")
     return Crop(x, y, side)
 

@@ -24,6 +24,8 @@ from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.errors import BadRequestError, WeightsUnavailableError
 from rosetta_ui.inversions import (
     MOST_STEPS,
+    Crop,
+    Framed,
     GuidingNeuron,
     Inversion,
     InversionFrame,
@@ -32,6 +34,7 @@ from rosetta_ui.inversions import (
     InversionSettings,
     Preset,
     ReadPicture,
+    default_crop,
     presets_for,
 )
 from rosetta_ui.inverting.guide import Guide
@@ -97,6 +100,35 @@ class Inverting:
         request = self.checked(request)
         values = self._values(request, guide_of(self.bench, self._pairs, request))
         yield from held(self.bench, self._token, "invert", values, cancel)
+
+    def frame(
+        self, generator: str, picture: NDArray[np.uint8], cancel: Cancel | None = None
+    ) -> Crop:
+        """The square of a picture to ask for: what is most like the generator's pictures.
+
+        The usual guess where nothing is, and for generators with classes.
+
+        Args:
+            generator: its name.
+            picture: HWC uint8, upright.
+            cancel: set it to stop.
+
+        Raises:
+            WeightsUnavailableError: the generator's weights are not here.
+            Cancelled: stopped.
+        """
+        request = self._blank(generator)
+        height, width = picture.shape[:2]
+        guess = default_crop(
+            width, height, self.bench.registry.card(generator, "generator").framing
+        )
+        if request.class_index is not None:
+            return guess
+        values = {"what": "prepare", "request": request, "picture": picture}
+        for said in held(self.bench, self._token, "invert", values, cancel):
+            if isinstance(said, Framed):
+                return said.crop or guess
+        return guess
 
     def class_grid(
         self, request: InversionRequest, classes: Sequence[int], cancel: Cancel | None = None
@@ -195,21 +227,35 @@ class Inverting:
         return self.desk.open(page)
 
     def prepare(
-        self, page: str, generator: str, class_index: int | None = None, psi: float | None = None
+        self,
+        page: str,
+        generator: str,
+        class_index: int | None = None,
+        psi: float | None = None,
+        picture: NDArray[np.uint8] | None = None,
     ) -> None:
         """Make in the background what the first inversion of a generator stands on.
+
+        Args:
+            page: whose.
+            generator: its name.
+            class_index: for class-conditional generators.
+            psi: truncation; None takes the card's.
+            picture: is looked through then for what the generator draws: see `framed`. Generators
+                with classes have no one kind of picture, and are not looked for.
 
         Raises:
             BadRequestError: there is no such page, class or ψ.
             WeightsUnavailableError: the generator's weights are not here.
         """
-        # The usual settings of the generator start at the nearest sample, and need the most.
-        usual = self.presets(generator)[0].settings
-        blank = np.zeros((64, 64, 3), np.uint8)
-        request = InversionRequest(
-            generator, blank, settings=usual, class_index=class_index, psi=psi
-        )
-        self.desk.prepare(page, self.checked(request))
+        request = self._blank(generator, class_index, psi)
+        if request.class_index is not None:
+            picture = None
+        self.desk.prepare(page, request, picture)
+
+    def framed(self, page: str) -> Framed:
+        """Where the picture that was prepared last has what the generator draws."""
+        return self.desk.framed(page)
 
     def ask(self, page: str, request: InversionRequest, classes: Sequence[int] = ()) -> int:
         """Start an inversion of a page's picture; an older one is stopped.
@@ -324,6 +370,16 @@ class Inverting:
             "label": self._label(request),
             "classes": classes,
         }
+
+    def _blank(
+        self, generator: str, class_index: int | None = None, psi: float | None = None
+    ) -> InversionRequest:
+        """The usual request, of no picture: it starts at the nearest sample and needs the most."""
+        usual = self.presets(generator)[0].settings
+        blank = np.zeros((64, 64, 3), np.uint8)
+        return self.checked(
+            InversionRequest(generator, blank, settings=usual, class_index=class_index, psi=psi)
+        )
 
     def _label(self, request: InversionRequest) -> str:
         for preset in self.presets(request.generator):

@@ -10,10 +10,14 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rosetta_ui.engine.desk import Desk, Page, Task
 from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.inversions import (
+    Framed,
     Inversion,
     InversionFrame,
     InversionProgress,
@@ -28,6 +32,9 @@ MOST_RESULTS = 12
 NO_JUDGE = "How natural it is could not be told: the judge is not ready."
 
 
+Wanted = tuple[InversionRequest, NDArray[np.uint8] | None]
+
+
 @dataclass
 class InvertPage(Page[InversionProgress]):
     """A page on which a picture is inverted.
@@ -37,12 +44,18 @@ class InvertPage(Page[InversionProgress]):
         guides: what guided each, by its number.
         points: the loss of the newest inversion, step by step.
         numbers: of the results.
+        wanted: what is to be made ready, and a picture to look through; None where nothing is.
+        preparing: a thread does so.
+        framed: what came of the newest picture.
     """
 
     results: list[Inversion] = field(default_factory=list[Inversion])
     guides: dict[int, Guide | None] = field(default_factory=dict[int, Guide | None])
     points: list[LossPoint] = field(default_factory=list[LossPoint])
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    wanted: Wanted | None = None
+    preparing: bool = False
+    framed: Framed = field(default_factory=lambda: Framed(True))
 
 
 Work = Callable[[str], Iterator[InversionFrame]]
@@ -143,15 +156,51 @@ class InvertDesk(Desk[InvertPage, InversionProgress]):
             start = seen if 0 <= seen <= len(found.points) else 0
             return replace(now, history=tuple(found.points[start:]), history_end=len(found.points))
 
-    def prepare(self, page: str, request: InversionRequest) -> None:
-        """Make what inversions of a generator stand on while a person chooses a picture."""
+    def prepare(
+        self, page: str, request: InversionRequest, picture: NDArray[np.uint8] | None
+    ) -> None:
+        """Make what inversions of a generator stand on while a person chooses a picture.
+
+        Args:
+            page: whose.
+            request: of the generator.
+            picture: is looked through then; `framed` tells what came of the newest one.
+        """
         found = self._page(page)
+        with found.lock:
+            found.wanted = (request, picture)
+            found.framed = Framed(picture is None)
+            if found.preparing:
+                return
+            found.preparing = True
+        threading.Thread(
+            target=self._prepare, args=(found,), name="invert-prepare", daemon=True
+        ).start()
 
-        def work() -> None:
-            for _ in self._quietly(found, {"what": "prepare", "request": request}, "invert"):
-                pass
+    def framed(self, page: str) -> Framed:
+        """Where the newest picture of a page has what the generator draws."""
+        found = self._page(page)
+        with found.lock:
+            return found.framed
 
-        threading.Thread(target=work, name="invert-prepare", daemon=True).start()
+    def _prepare(self, page: InvertPage) -> None:
+        """Do what is wanted, one after another: two at once would draw the same samples twice."""
+        try:
+            while True:
+                with page.lock:
+                    wanted, page.wanted = page.wanted, None
+                    if wanted is None:
+                        return
+                values = {"what": "prepare", "request": wanted[0], "picture": wanted[1]}
+                framed = Framed(True)
+                for said in self._quietly(page, values, "invert"):
+                    framed = said if isinstance(said, Framed) else framed
+                with page.lock:
+                    if page.wanted is None:
+                        page.framed = framed
+        finally:
+            with page.lock:
+                page.preparing = False
 
     def _run(
         self, page: InvertPage, task: Task[InversionProgress], work: Work, guide: Guide | None

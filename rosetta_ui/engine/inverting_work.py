@@ -29,13 +29,16 @@ from rosetta_ui.engine.requests import model_key
 from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.errors import WeightsUnavailableError
 from rosetta_ui.inversions import (
+    Framed,
     GuidingMap,
     GuidingNeuron,
     Inversion,
     InversionFrame,
     InversionRequest,
+    default_crop,
 )
 from rosetta_ui.inverting.features import FeatureDistance
+from rosetta_ui.inverting.framing import framing
 from rosetta_ui.inverting.guide import Guide, Pair
 from rosetta_ui.inverting.lpips_installed import installed_lpips
 from rosetta_ui.inverting.metrics import as_images, compare
@@ -66,12 +69,13 @@ def run(bench: Workbench, values: Mapping[str, Any]) -> Iterator[Any]:
     Args:
         bench: has the models; the caller holds the device's lock.
         values: `what` and what it takes: `invert` (job, request, guide, label, classes, resume),
-            `prepare` (job, request), `heatmaps` (result, guide, most),
+            `prepare` (job, request, picture), `heatmaps` (result, guide, most),
             `compare` (pairs: pictures two by two).
 
     Yields:
         `InversionFrame`s, the last of each class with its result; what is being made
-        for `prepare`; `GuidingNeuron`s at once for `heatmaps`; numbers of each pair for `compare`.
+        for `prepare`, `Framed` last where it has a picture; `GuidingNeuron`s at once for
+        `heatmaps`; numbers of each pair for `compare`.
     """
     with out_of_memory(bench.models.device, "an inversion"):
         yield from _WHAT[values["what"]](bench, values)
@@ -203,8 +207,15 @@ def _compare(bench: Workbench, values: Mapping[str, Any]) -> Iterator[dict[str, 
         yield found
 
 
-def _prepare(bench: Workbench, values: Mapping[str, Any]) -> Iterator[str]:
-    yield from tools_of(bench, values["request"], cancel_check(bench, values))
+def _prepare(bench: Workbench, values: Mapping[str, Any]) -> Iterator[str | Framed]:
+    check = cancel_check(bench, values)
+    tools = yield from tools_of(bench, values["request"], check)
+    picture: NDArray[np.uint8] | None = values.get("picture")
+    if picture is None or tools.bank is None:
+        return
+    height, width = picture.shape[:2]
+    guess = default_crop(width, height, tools.generator.card.framing)
+    yield Framed(True, framing(picture, guess, tools.bank, tools.loop, check))
 
 
 # Where do the models agree?

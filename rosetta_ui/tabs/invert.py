@@ -9,6 +9,7 @@ is kept of them is kept by the engine, for one page, and goes with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from rosetta_ui.edits import EditView, PictureState
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.inversions import (
     Crop,
+    Framed,
     GuidingNeuron,
     Inversion,
     InversionProgress,
@@ -67,8 +69,14 @@ class InvertDesk(Protocol):
     def dictionaries(self, generator: str) -> list[ResultInfo]: ...
     def open(self, page: str = "") -> str: ...
     def prepare(
-        self, page: str, generator: str, class_index: int | None = None, psi: float | None = None
+        self,
+        page: str,
+        generator: str,
+        class_index: int | None = None,
+        psi: float | None = None,
+        picture: NDArray[np.uint8] | None = None,
     ) -> None: ...
+    def framed(self, page: str) -> Framed: ...
     def ask(self, page: str, request: InversionRequest, classes: Sequence[int] = ()) -> int: ...
     def progress(self, page: str, seen: int = 0) -> InversionProgress: ...
     def stop(self, page: str) -> None: ...
@@ -137,11 +145,12 @@ class Inverter:
         """A picture to try: of another seed, of another generator, or a photo."""
         kind = present.text_of(asked, "kind")
         if kind == "photo":
-            return sent_json(self._engine.inverting.read_picture(_photo()), PHOTO_FACE)
+            read = self._engine.inverting.read_picture(_photo())
+            return {**sent_json(read, PHOTO_FACE), "framed": True}
         generator = present.text_of(asked, "generator" if kind == "seed" else "other")
         seed = present.whole_of(asked, "seed", EXAMPLE_SEEDS[0])
         _, picture = self._engine.editing.start_picture(generator, seed)
-        return sent_json(ReadPicture(picture))
+        return {**sent_json(ReadPicture(picture)), "framed": kind == "seed"}
 
     # One page
 
@@ -178,10 +187,18 @@ class Inverter:
         return True
 
     def prepare(self, asked: Asked) -> present.Json:
-        """Get ready for a generator while a person still chooses."""
+        """Get ready for a generator while a person still chooses, and look through a picture."""
         page, generator = present.text_of(asked, "page"), present.text_of(asked, "generator")
-        self._engine.inverting.prepare(page, generator)
+        desk = self._engine.inverting
+        text = present.text_of(asked, "picture")
+        picture = desk.read_picture(picture_bytes(text)).picture if text else None
+        desk.prepare(page, generator, picture=picture)
         return {}
+
+    def framed(self, asked: Asked) -> present.Json:
+        """Where the picture that was prepared has what the generator draws."""
+        found = self._engine.inverting.framed(present.text_of(asked, "page"))
+        return {"ready": found.ready, "crop": found.crop and asdict(found.crop)}
 
     def ask(self, asked: Asked) -> present.Json:
         """Start an inversion."""
@@ -344,6 +361,7 @@ def invert_tab(engine: InvertEngine, page: gr.Blocks) -> None:
     work: dict[str, Call] = {
         "open": inverter.open,
         "prepare": inverter.prepare,
+        "framed": inverter.framed,
         "ask": inverter.ask,
         "progress": inverter.progress,
         "stop": inverter.stop,

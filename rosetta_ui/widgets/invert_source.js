@@ -1,9 +1,9 @@
 /* The person's picture and the square of it that is asked for. Publishes "invert-target" ({picture,
-   crop, name}, crop as shares) whenever either changes, or null while there is none. */
+   crop, name, framed}, crop as shares) whenever either changes, or null while there is none. */
 const { h, on, put, get, call, latest, intake, camera, encoded, cropper, sketch } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 
-let source = null; // {picture: data address, width, height, crops, name}
+let source = null; // {picture: data address, width, height, crops, name, framed: crops are right}
 let model = null; // the generator: its size and framing decide what is proposed and shown
 
 function say(text, wrong = false) {
@@ -20,10 +20,10 @@ const show = (which) => {
 /* --- the square --- */
 
 const crop = cropper(part("stage"), part("box"), ({ x, y, side }) => {
-  const { width, height, picture, name } = source;
+  const { width, height, picture, name, framed } = source;
   const shares = { x: (x + side / 2) / width, y: (y + side / 2) / height, side: side / Math.min(width, height) };
   element.dataset.crop = JSON.stringify(shares);
-  put("invert-target", { picture, name, crop: shares });
+  put("invert-target", { picture, name, framed: Boolean(framed), crop: shares });
   paint();
 });
 
@@ -45,11 +45,21 @@ function paint() {
   part("size").textContent = `What is asked for, ${asked}\u00a0×\u00a0${asked}\u00a0px`;
 }
 
-const propose = () => {
-  const shares = source.crops[model?.framing ?? "centre"];
-  const side = shares.side * Math.min(source.width, source.height);
-  crop.set(source.width, source.height, { x: shares.x * source.width - side / 2, y: shares.y * source.height - side / 2, side });
-};
+/** A square given as shares, in pixels of the picture. */
+function inPixels(shares) {
+  const { width, height } = source;
+  const side = shares.side * Math.min(width, height);
+  return { x: shares.x * width - side / 2, y: shares.y * height - side / 2, side };
+}
+
+const guessed = () => inPixels(source.crops[model?.framing ?? "centre"]);
+
+/* The guess is there at once; what the app finds in the picture comes later, and never moves a square
+   that a person has touched, nor one that is being inverted. */
+on("invert-framed", (found) => {
+  if (!found || found.picture !== source?.picture || get("invert-busy")) return;
+  if (crop.propose(inPixels(found.crop))) say(`${source.name}: cut to what looks most like this generator's own pictures. Drag the square to change it.`);
+});
 
 /* --- the picture --- */
 
@@ -73,7 +83,7 @@ async function take(name, waiting, work) {
   source = { ...got, name };
   part("stage").style.setProperty("--ratio", got.width / got.height);
   show("chosen");
-  propose();
+  crop.set(got.width, got.height, guessed());
   const notes = got.notes.join(" ");
   say(`${name}, ${got.width} × ${got.height} px. ${notes || "Drag the square, or its corners."}`);
   element.dataset.busy = "no";
@@ -119,7 +129,7 @@ part("sketch").addEventListener("click", async () => {
   const kept = get("invert-target").crop;
   await take(`${name} as a sketch`, "Drawing the lines.", async () => {
     const got = await call(server.read, { data: await encoded(await sketch(part("picture"))) });
-    return { ...got, crops: { centre: kept, portrait: kept } };
+    return { ...got, framed: true, crops: { centre: kept, portrait: kept } };
   });
   if (source) source.crops = usual;
 });
@@ -171,6 +181,6 @@ on("invert-generator", (chosen) => {
   const reframe = source && model && chosen && chosen.framing !== model.framing;
   model = chosen ?? null;
   examples();
-  if (reframe) propose();
-  else paint();
+  if (reframe) crop.propose(guessed());
+  paint();
 });

@@ -14,7 +14,7 @@ def invert_source(read: Call, example: Call) -> gr.HTML:
 
     Args:
         read: {data: a picture file as base64} → {picture: data address, width, height, notes,
-            crops: {framing: {x, y, side}}}.
+            crops: {framing: {x, y, side}}, framed: whether they are known to be right}.
         example: {generator, kind, ...} → likewise.
     """
     return widget("invert_source", {"read": read, "example": example}, label="Your picture")

@@ -1,10 +1,12 @@
 /* One page's inversions: what is asked goes to the app; frames, loss and results come back. Publishes
-   "invert-busy", and "invert-chosen" ({page, run}) for the panel below. */
+   "invert-busy", "invert-chosen" ({page, run}) for the panel below, and "invert-framed" ({picture,
+   crop}) once the app has found what the generator draws in the picture. */
 const { h, icon, on, put, get, call, before, curves, format } = window.rosetta;
 const part = (id) => element.querySelector(`[data-id="${id}"]`);
 
 const LOOK = 100; // ms between looks: as many as frames come, ten a second
 const LOOK_NUMBERS = 1000; // ms between looks at numbers that are being made
+const LOOK_FRAMED = 400; // ms between looks at where the picture has what the generator draws
 const ALIVE = 20000; // ms between signs of life: the app forgets pages that are gone
 
 let page = "";
@@ -68,18 +70,39 @@ function ensure() {
   return opening;
 }
 
-let prepared = ""; // generator that the app was asked to get ready
+let prepared = null; // {generator, picture} that the app was asked to get ready for
 
-/** The first inversion of a generator looks at its own pictures: while a person still chooses. */
+/** The first inversion of a generator looks at its own pictures: while a person still chooses. Then
+    it looks through the person's picture for what the generator draws. */
 async function prepare() {
   const generator = get("invert-generator")?.name;
-  if (!generator || generator === prepared || !get("invert-target")) return;
-  prepared = generator;
+  const { picture, framed } = get("invert-target") ?? {};
+  if (!generator || !picture) {
+    prepared = null;
+    return;
+  }
+  if (prepared?.generator === generator && prepared.picture === picture) return;
+  const mine = (prepared = { generator, picture });
+  element.dataset.looked = "no";
   try {
     await ensure();
-    await call(server.prepare, { page, generator });
+    await call(server.prepare, { page, generator, picture: framed ? "" : picture });
+    if (!framed) await lookThrough(mine);
   } catch {
-    prepared = ""; // the inversion itself will say what is wrong
+    if (prepared === mine) prepared = null; // the inversion itself will say what is wrong
+  }
+}
+
+async function lookThrough(mine) {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, LOOK_FRAMED));
+    if (prepared !== mine) return;
+    const { ready, crop } = await call(server.framed, { page });
+    if (prepared !== mine) return;
+    if (!ready) continue;
+    if (crop) put("invert-framed", { picture: mine.picture, crop });
+    element.dataset.looked = "yes";
+    return;
   }
 }
 on("invert-target", prepare);

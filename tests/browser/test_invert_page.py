@@ -427,6 +427,39 @@ def test_the_square_is_moved_and_resized_by_mouse_touch_wheel_and_keys(
     assert crop(page)["side"] == pytest.approx(0.5, abs=0.02)
 
 
+def looked(page: Page) -> None:
+    expect(page.locator("#invert-work [data-looked]")).to_have_attribute(
+        "data-looked", "yes", timeout=LONG
+    )
+
+
+def test_the_square_goes_to_what_the_generator_draws_until_a_person_moves_it(
+    drawn_app: str, open_page: OpenPage
+) -> None:
+    page = opened(open_page, drawn_app)
+    strip = file_of(face().resize((360, 100)), "strip.png")
+    give(page, strip)
+    expect(said(page)).to_contain_text("360 × 100", timeout=LONG)
+    looked(page)
+    assert crop(page) == pytest.approx({"x": 0.75, "y": 0.5, "side": 0.8})
+    expect(said(page)).to_contain_text("cut to what looks most like")
+
+    give(page, strip)
+    expect(said(page)).to_contain_text("360 × 100", timeout=LONG)
+    box(page).focus()
+    page.keyboard.press("ArrowLeft")
+    own = crop(page)
+    looked(page)
+    assert crop(page) == own
+    page.keyboard.press("Home")
+    assert crop(page) == pytest.approx({"x": 0.75, "y": 0.5, "side": 0.8})
+
+    give(page, file_of(face(), "face.png"))
+    expect(said(page)).to_contain_text("240 × 240", timeout=LONG)
+    looked(page)
+    assert crop(page) == {"x": 0.5, "y": 0.5, "side": 1}, "nothing was found: the guess stays"
+
+
 GIVEN = """([kind, text]) => {
   const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const data = new DataTransfer();

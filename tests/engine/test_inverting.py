@@ -23,6 +23,8 @@ from rosetta_ui.errors import (
     WeightsUnavailableError,
 )
 from rosetta_ui.inversions import (
+    Crop,
+    Framed,
     Guidance,
     InversionFrame,
     InversionProgress,
@@ -332,6 +334,32 @@ def test_what_a_generator_needs_can_be_made_beforehand(ready: Engine) -> None:
     ready.inverting.prepare(page, "tiny-gan")
     with pytest.raises(UnknownModelError):
         ready.inverting.prepare(page, "nobody")
+
+
+def test_a_picture_is_looked_through_once_all_is_made(ready: Engine) -> None:
+    page = ready.inverting.open()
+    assert ready.inverting.framed(page) == Framed(True)
+    noise = np.random.default_rng(4).integers(0, 256, (90, 60, 3), np.uint8)
+    for name in ("tiny-gan", "planted-gan"):
+        ready.inverting.prepare(page, name, picture=noise)
+    own = own_picture(ready)
+    ready.inverting.prepare(page, "planted-gan", picture=own)
+    end = time.monotonic() + 60
+    while not ready.inverting.framed(page).ready and time.monotonic() < end:
+        time.sleep(0.01)
+    found = ready.inverting.framed(page)
+    assert found.ready
+    ready.inverting.prepare(page, "planted-gan")
+    assert ready.inverting.framed(page).ready, "no picture: nothing to look for"
+    ready.inverting.prepare(page, "tiny-class-gan", picture=noise)
+    assert ready.inverting.framed(page) == Framed(True), "its classes have no one framing"
+
+
+def test_without_a_page_a_picture_is_framed_as_well(ready: Engine) -> None:
+    noise = np.random.default_rng(4).integers(0, 256, (90, 60, 3), np.uint8)
+    found = ready.inverting.frame("planted-gan", noise)
+    assert found.cut(noise).shape[0] == found.cut(noise).shape[1]
+    assert ready.inverting.frame("tiny-class-gan", noise) == Crop()
 
 
 def test_a_generator_without_weights_says_what_to_type(tmp_path: Path, ready: Engine) -> None:

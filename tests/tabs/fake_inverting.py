@@ -15,6 +15,8 @@ from PIL import Image
 
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.inversions import (
+    Crop,
+    Framed,
     GuidingMap,
     GuidingNeuron,
     Inversion,
@@ -62,6 +64,8 @@ class FakeInverting:
         self._numbers = itertools.count(1)
         self.asked: list[InversionRequest] = []
         self.prepared: list[str] = []
+        self.framing = Framed(True)
+        self._framed_at = 0.0
         self.stopped: list[str] = []
         self.closed: list[str] = []
         self.fails: BadRequestError | None = None
@@ -93,10 +97,24 @@ class FakeInverting:
         return self._pages[page]
 
     def prepare(
-        self, page: str, generator: str, class_index: int | None = None, psi: float | None = None
+        self,
+        page: str,
+        generator: str,
+        class_index: int | None = None,
+        psi: float | None = None,
+        picture: NDArray[np.uint8] | None = None,
     ) -> None:
         self._page(page)
         self.prepared.append(generator)
+        height, width = (1, 1) if picture is None else picture.shape[:2]
+        # What is a strip has a face at its far end.
+        crop = Crop(0.75, 0.5, 0.8) if width >= 3 * height else None
+        self.framing = Framed(True, crop)
+        self._framed_at = time.monotonic() + self._seconds
+
+    def framed(self, page: str) -> Framed:
+        self._page(page)
+        return self.framing if time.monotonic() >= self._framed_at else Framed(False)
 
     def ask(self, page: str, request: InversionRequest, classes: Sequence[int] = ()) -> int:
         found = self._page(page)

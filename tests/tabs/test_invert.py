@@ -41,6 +41,12 @@ def png(side: int = 96, seed: int = 3) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
+def strip() -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(draw(3, 96)).resize((300, 90)).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
 def wanted(**changes: Any) -> dict[str, Any]:
     return {"generator": "mobilestylegan", "picture": png(), **changes}
 
@@ -163,6 +169,28 @@ def test_classes_are_read_from_a_list_of_numbers() -> None:
     assert classes_of("207,207") == (207,)
     with pytest.raises(BadRequestError, match="too many"):
         classes_of(",".join(map(str, range(40))))
+
+
+def test_a_picture_is_looked_through_for_what_the_generator_draws(inverter: Inverter) -> None:
+    page = opened(inverter)
+    inverter.prepare({"page": page, "generator": "mobilestylegan", "picture": strip()})
+    asked = {"page": page}
+    assert inverter.framed(asked) == {"ready": False, "crop": None}
+    for _ in range(400):
+        if (found := inverter.framed(asked))["ready"]:
+            break
+        time.sleep(0.01)
+    assert found == {"ready": True, "crop": {"x": 0.75, "y": 0.5, "side": 0.8}}
+    with pytest.raises(BadRequestError):
+        inverter.prepare({"page": page, "generator": "mobilestylegan", "picture": "aGVsbG8="})
+
+
+def test_pictures_whose_framing_is_known_are_not_looked_through(inverter: Inverter) -> None:
+    asked = {"generator": "mobilestylegan", "seed": 11, "other": "dcgan-digiface"}
+    assert inverter.example({**asked, "kind": "photo"})["framed"]
+    assert inverter.example({**asked, "kind": "seed"})["framed"]
+    assert not inverter.example({**asked, "kind": "other"})["framed"]
+    assert "framed" not in inverter.read({"data": png()})
 
 
 def test_frames_and_losses_come_once_and_the_result_last(inverter: Inverter) -> None:

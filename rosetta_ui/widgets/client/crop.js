@@ -10,11 +10,13 @@
 
   /** Make `box` movable over `stage`, which shows the picture; its `[data-corner]`s resize it.
 
-      `onchange` gets {x, y, side} after every change. Returns {set, get, clear}. */
+      `onchange` gets {x, y, side} after every change. Returns {set, propose, get, clear}: `propose`
+      puts another square where the first one is still untouched, and tells whether it did. */
   function cropper(stage, box, onchange) {
     let size = null; // {width, height} of the picture
     let usual = null; // the square that the app proposed
     let square = null;
+    let touched = false; // a person has moved it
     let grip = null; // what is held: {corner, x, y, from}
     const pointers = new Map();
     let pinch = 0; // distance of two fingers, over the side of the square
@@ -22,7 +24,14 @@
     function set(width, height, proposed) {
       size = { width, height };
       usual = { ...proposed };
+      touched = false;
       take(usual);
+    }
+
+    function propose(proposed) {
+      usual = { ...proposed };
+      if (!touched && !pointers.size) take(usual);
+      return !touched && !pointers.size;
     }
 
     function clear() {
@@ -42,12 +51,18 @@
       onchange({ ...square });
     }
 
+    /** The same for what a person does. */
+    function move(to) {
+      touched = true;
+      take(to);
+    }
+
     /** Another side about the middle of the square. */
     function resize(side) {
       const middle = [square.x + square.side / 2, square.y + square.side / 2];
       const shorter = Math.min(size.width, size.height);
       const fits = clamp(side, Math.min(shorter, SMALLEST * shorter), shorter);
-      take({ x: middle[0] - fits / 2, y: middle[1] - fits / 2, side: fits });
+      move({ x: middle[0] - fits / 2, y: middle[1] - fits / 2, side: fits });
     }
 
     const place = (event) => {
@@ -81,7 +96,7 @@
       }
       const corner = event.target.dataset?.corner ?? "";
       if (!corner && !box.contains(event.target)) {
-        take({ ...square, x: x - square.side / 2, y: y - square.side / 2 });
+        move({ ...square, x: x - square.side / 2, y: y - square.side / 2 });
       }
       grip = { corner, x, y, from: { ...square } };
     });
@@ -92,7 +107,7 @@
       pointers.set(event.pointerId, [x, y]);
       if (pointers.size === 2) resize(apart() / pinch);
       else if (grip?.corner) stretch(x, y);
-      else if (grip) take({ ...grip.from, x: grip.from.x + x - grip.x, y: grip.from.y + y - grip.y });
+      else if (grip) move({ ...grip.from, x: grip.from.x + x - grip.x, y: grip.from.y + y - grip.y });
     });
 
     /** Pull one corner; the opposite one stays. */
@@ -106,7 +121,7 @@
       const shorter = Math.min(size.width, size.height);
       const pulled = Math.max(right ? x - fixedX : fixedX - x, lower ? y - fixedY : fixedY - y);
       const side = clamp(pulled, SMALLEST * shorter, Math.min(wide, high));
-      take({ x: right ? fixedX : fixedX - side, y: lower ? fixedY : fixedY - side, side });
+      move({ x: right ? fixedX : fixedX - side, y: lower ? fixedY : fixedY - side, side });
     }
 
     for (const kind of ["pointerup", "pointercancel"]) {
@@ -131,15 +146,15 @@
       const step = (event.shiftKey ? 0.1 : 0.02) * Math.min(size.width, size.height);
       const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
       if (moves[event.key]) {
-        take({ ...square, x: square.x + moves[event.key][0], y: square.y + moves[event.key][1] });
+        move({ ...square, x: square.x + moves[event.key][0], y: square.y + moves[event.key][1] });
       } else if (event.key === "+" || event.key === "=") resize(square.side * 1.08);
       else if (event.key === "-") resize(square.side / 1.08);
-      else if (event.key === "Home") take(usual);
+      else if (event.key === "Home") move(usual);
       else return;
       event.preventDefault();
     });
 
-    return { set, clear, get: () => (square ? { ...square } : null) };
+    return { set, propose, clear, get: () => (square ? { ...square } : null) };
   }
 
   Object.assign(window.rosetta, { cropper });
