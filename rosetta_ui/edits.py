@@ -152,6 +152,8 @@ class EditSettings:
         stages: walk there in so many small steps, each with its own part of the target.
         band: how far the mean square of z may lie from 1, in natural deviations; 0 keeps its norm.
         coarse_first: in w+, the rows of the early layers move at once and the others later.
+        colours: weight of the mean squared difference of the picture itself, in [-1, 1], moved as
+            the maps are; of a small one where the full one is slow.
     """
 
     space: Space
@@ -164,6 +166,7 @@ class EditSettings:
     stages: int = 1
     band: float = 0.0
     coarse_first: bool = False
+    colours: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -299,7 +302,8 @@ class Trying:
     """How hard to try, as far as a person says it; None takes what works for the generator.
 
     Attributes:
-        steps, restarts, pull, learning_rate, stages, coarse_first, space: as in `EditSettings`.
+        steps, restarts, pull, learning_rate, stages, coarse_first, colours, space: as in
+            `EditSettings`.
     """
 
     steps: int | None = None
@@ -308,6 +312,7 @@ class Trying:
     learning_rate: float | None = None
     stages: int | None = None
     coarse_first: bool | None = None
+    colours: float | None = None
     space: Space | None = None
 
 

@@ -30,6 +30,7 @@ from rosetta_ui.benchmark.edit_settings import (
 )
 from rosetta_ui.benchmark.machine import describe
 from rosetta_ui.editing.course import Course, in_space
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.edit import Coordinates, EditProblem, Target, chosen_maps, targets_of
 from rosetta_ui.editing.judge import judge_cosine, patch_features
 from rosetta_ui.editing.naturalness import Realism
@@ -204,7 +205,8 @@ def _edited(
     begun = time.monotonic()
     if setting.published:
         return _published(bench, state, edit, units, settings, begun + limit)
-    course = Course(generator, bench.setup, state, EditStep((edit,), units, settings), _nothing)
+    step = EditStep((edit,), units, settings)
+    course = Course(generator, bench.setup, state, step, _nothing, bench.head)
     at, last = course.origin(), None
     for stage in range(course.stages):
         for last in descend(course.problem(stage), at, course.schedule(stage)):  # noqa: B007
@@ -231,7 +233,8 @@ def _published(
     # Zero where nothing is known, and that counts.
     targets = {name: Target(t.maps, torch.ones_like(t.mask)) for name, t in targets.items()}
     pull = PUBLISHED_ZOOM_PULL if isinstance(edit, Zoom) else 0.0
-    problem = EditProblem(generator, chosen, targets, where, pull=pull)
+    drawer = Drawer(generator, chosen.layers, False, None, state.class_index, state.psi)
+    problem = EditProblem(drawer, chosen, targets, where, pull=pull)
     last: Descent | None = None
     schedule = Schedule(settings.steps, settings.learning_rate)
     for last in descend(problem, where.origin(), schedule):  # noqa: B007 - the last is wanted

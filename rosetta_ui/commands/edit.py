@@ -90,6 +90,10 @@ def edit(
             show_default="measured",
         ),
     ] = None,
+    colours: Annotated[
+        float | None,
+        Text(help="Weight of the picture's own colours, moved too.", show_default="measured"),
+    ] = None,
     space: Annotated[
         str | None, Text(help="Of the latent that moves: z, w or w+.", show_default="measured")
     ] = None,
@@ -123,7 +127,8 @@ def edit(
             return
         moves = _moves(shift, zoom, rotate, mirror)
         given = {"steps": steps, "restarts": restarts, "pull": pull, "stages": small_steps}
-        trying = trying_of({**given, "coarse_first": coarse_first, "space": space})
+        given |= {"coarse_first": coarse_first, "colours": colours, "space": space}
+        trying = trying_of(given)
         wanted = [
             *_requests(moves, paste, unit or [], units, trying),
             *([blend_of(blend)] if blend else []),

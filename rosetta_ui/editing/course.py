@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.edit import (
+    Colours,
     Coordinates,
     EditProblem,
     Maps,
@@ -24,11 +26,12 @@ from rosetta_ui.editing.edit import (
 )
 from rosetta_ui.editing.latents import PRIOR_SEED, natural_z
 from rosetta_ui.editing.optimise import Problem, Schedule
+from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.editing.setup import EditSetup
-from rosetta_ui.edits import EditStep, Paste, PictureState, Rung, part_of
+from rosetta_ui.edits import Edit, EditStep, Paste, PictureState, Rung, Scale, part_of
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.generator import Generator
-from rosetta_ui.types import Latents, Space
+from rosetta_ui.types import Latents, LayerSpec, Space
 
 NATURAL_SEED = PRIOR_SEED - 6
 """Of the natural pictures that restarts begin from: none of them calibrates a yardstick."""
@@ -43,6 +46,7 @@ class Course:
         state: where it begins.
         step: what is asked.
         check: called inside every forward pass; may raise `Cancelled`.
+        head: draws small pictures of a large generator, for the colours that are asked for.
 
     Attributes:
         where: coordinates of the whole batch.
@@ -59,6 +63,7 @@ class Course:
         state: PictureState,
         step: EditStep,
         check: Callable[[], None],
+        head: PreviewHead | None = None,
     ) -> None:
         settings = step.settings
         if settings.space not in generator.card.spaces:
@@ -66,26 +71,24 @@ class Course:
                 f"'{generator.card.name}' has no {settings.space} space.",
                 f"It has {', '.join(generator.card.spaces)}.",
             )
-        self._generator, self._step, self._check = generator, step, check
+        self._generator, self._step, self._check, self._head = generator, step, check, head
         self._chosen = setup.choose(generator, step.units)
         start = in_space(generator, state.latents, settings.space)
         one = Coordinates(
             settings.space, start, setup.prior, state.class_index, state.psi, settings.band
         )
+        # A neuron's strength says nothing of the colours that it should have.
+        self._coloured = bool(settings.colours) and not any(
+            isinstance(each, Scale) for each in step.edits
+        )
         with torch.no_grad():
             self._maps: Maps = self._seen(one)
             self._source: Maps = self._maps
+            self._image = self._copied = self._drawn(one) if self._coloured else None
             if step.source is not None and any(isinstance(e, Paste) for e in step.edits):
-                other = step.source
-                self._source = self._seen(
-                    Coordinates(
-                        other.latents.space,
-                        torch.from_numpy(other.latents.values).to(generator.device),
-                        setup.prior,
-                        other.class_index,
-                        other.psi,
-                    )
-                )
+                other = _of(generator, setup, step.source)
+                self._source = self._seen(other)
+                self._copied = self._drawn(other) if self._coloured else None
             self._lowest = {
                 name: setup.lowest[name][index] for name, index in self._chosen.channels.items()
             }
@@ -97,12 +100,12 @@ class Course:
         settings, ladder = self._step.settings, self._step.ladder
         pulls = torch.tensor([rung.pull for rung in ladder]).to(self.where.start)
         problem = EditProblem(
-            self._generator,
+            self._drawer(self.where, self._chosen.layers, self._image is not None),
             self._chosen,
             self._targets((stage + 1) / self.stages),
             self.where,
+            colours=self._colours((stage + 1) / self.stages),
             pull=pulls if ladder else settings.pull,
-            check=lambda _spec: self._check(),
         )
         if not settings.coarse_first or settings.space != "w+":
             return problem
@@ -130,18 +133,53 @@ class Course:
             self._generator, self._chosen, where, latents, check=lambda _spec: self._check()
         )
 
+    def _drawer(
+        self, where: Coordinates, layers: tuple[LayerSpec, ...], pictures: bool
+    ) -> Drawer:
+        return Drawer(
+            self._generator,
+            layers,
+            pictures,
+            self._head,
+            where.class_index,
+            where.psi,
+            self._check,
+        )
+
+    def _drawn(self, where: Coordinates) -> Tensor:
+        """The picture that colours are compared in: [1, 3, S, S]."""
+        images, _ = self._drawer(where, (), True).draw(where.start, where.space)
+        if images is None:
+            raise ValueError("a drawer of pictures gives one")
+        return images
+
+    def _colours(self, share: float) -> Colours | None:
+        if self._image is None or self._copied is None:
+            return None
+        maps, source = {"colours": self._image}, {"colours": self._copied}
+        each = [
+            targets_of(maps, self._parts(share * rung.share), source=source)["colours"]
+            for rung in self._rungs()
+        ]
+        return Colours(Target.side_by_side(each), self._step.settings.colours)
+
     def _targets(self, share: float) -> dict[str, Target]:
-        rungs = self._step.ladder or (Rung(1.0, self._step.settings.pull),)
         each = [
             targets_of(
                 self._maps,
-                [part_of(edit, share * rung.share) for edit in self._step.edits],
+                self._parts(share * rung.share),
                 lowest=self._lowest,
                 source=self._source,
             )
-            for rung in rungs
+            for rung in self._rungs()
         ]
         return {name: Target.side_by_side([t[name] for t in each]) for name in each[0]}
+
+    def _rungs(self) -> tuple[Rung, ...]:
+        return self._step.ladder or (Rung(1.0, self._step.settings.pull),)
+
+    def _parts(self, share: float) -> list[Edit]:
+        return [part_of(edit, share) for edit in self._step.edits]
 
     def _starts(self, one: Coordinates) -> Coordinates:
         """The picture once for every rung or restart, or natural pictures in its place."""
@@ -170,6 +208,16 @@ class Course:
             found.append(latents)
         best = torch.cat(losses).argsort()[:count]
         return torch.cat(found)[best].clone()
+
+
+def _of(generator: Generator, setup: EditSetup, state: PictureState) -> Coordinates:
+    return Coordinates(
+        state.latents.space,
+        torch.from_numpy(state.latents.values).to(generator.device),
+        setup.prior,
+        state.class_index,
+        state.psi,
+    )
 
 
 def in_space(generator: Generator, latents: Latents, space: Space) -> Tensor:

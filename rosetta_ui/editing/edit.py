@@ -7,11 +7,12 @@ backbone and no file. The forward pass ends after the last layer that holds a ch
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.latents import Prior
 from rosetta_ui.editing.losses import ChosenUnits, correlation
 from rosetta_ui.editing.optimise import Problem
@@ -172,55 +173,66 @@ class Coordinates:
         return step.square().flatten(1).mean(1)
 
 
+@dataclass(frozen=True)
+class Colours:
+    """The picture itself as one more map that moves: it keeps who and what is in it.
+
+    Attributes:
+        target: [n, 3, S, S] in [-1, 1], of the picture or of a small one, moved likewise.
+        weight: of the mean squared difference.
+    """
+
+    target: Target
+    weight: float
+
+    def loss(self, images: Tensor) -> Tensor:
+        """[n]: weighted mean squared difference where the target is known."""
+        return self.weight * replace(self.target, strength=True).loss(images).mean(1)
+
+
 class EditProblem:
     """Loss terms of an edit, for `descend`.
 
     Args:
-        generator: draws.
+        drawer: draws the maps of the chosen units' layers, and the picture where colours are asked.
         chosen: the units whose maps are asked for.
         targets: layer → target, from `targets_of`.
         coordinates: what is optimised.
+        colours: what is asked of the picture itself; None asks nothing.
         pull: weight of the mean squared step in natural deviations, or [n] of them.
-        check: called after every tapped layer; raises `Cancelled` to stop.
     """
 
     def __init__(
         self,
-        generator: Generator,
+        drawer: Drawer,
         chosen: ChosenUnits,
         targets: Mapping[str, Target],
         coordinates: Coordinates,
         *,
+        colours: Colours | None = None,
         pull: float | Tensor = 0.0,
-        check: Callable[[LayerSpec], None] | None = None,
     ) -> None:
-        self._generator = generator
+        self._drawer = drawer
         self._chosen = chosen
         self._targets = targets
+        self._colours = colours
         self.coordinates = coordinates
         self._pull = pull
         self._pulls = bool(torch.as_tensor(pull).any())
-        self._check = check
 
     def __call__(self, at: Tensor, step: int) -> dict[str, Tensor]:
         """Name → loss term [n] at some coordinates."""
         del step
-        maps = self.maps(self.coordinates.latents(at))
+        where = self.coordinates
+        images, raw = self._drawer.draw(where.latents(at), where.space)
+        maps = self._chosen.standardise(raw)
         each = torch.cat([self._targets[n].loss(m) for n, m in maps.items()], dim=1)
         terms = {"maps": each.mean(1)}
+        if self._colours is not None and images is not None:
+            terms["colours"] = self._colours.loss(images)
         if self._pulls:
-            terms["pull"] = self._pull * self.coordinates.step_size(at)
+            terms["pull"] = self._pull * where.step_size(at)
         return terms
-
-    def maps(self, latents: Tensor) -> dict[str, Tensor]:
-        """The chosen units' standardised maps at some latents: layer → [n, units, H, W]."""
-        return chosen_maps(
-            self._generator,
-            self._chosen,
-            self.coordinates,
-            latents,
-            check=self._check,
-        )
 
 
 def early_rows_first(problem: Problem, first: int, steps: int) -> Problem:

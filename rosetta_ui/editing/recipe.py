@@ -130,13 +130,15 @@ def choice_of(data: object) -> UnitChoice:
 def trying_of(data: Mapping[Any, Any]) -> Trying:
     """Read how hard to try; what is missing is left to the generator's own."""
     whole = {k: _whole(data[k]) for k in ("steps", "restarts", "stages") if data.get(k) is not None}
-    pull, coarse, space = (data.get(name) for name in ("pull", "coarse_first", "space"))
+    pull, colours = (data.get(name) for name in ("pull", "colours"))
+    coarse, space = (data.get(name) for name in ("coarse_first", "space"))
     if space is not None and space not in get_args(Space):
         raise _wrong(f"{space!r}", f"a space out of {', '.join(get_args(Space))}")
     return Trying(
         **whole,
         pull=None if pull is None else _number(pull),
         coarse_first=None if coarse is None else _flag(coarse),
+        colours=None if colours is None else _number(colours),
         space=space,
     )
 
@@ -304,7 +306,7 @@ def settings_of(data: object) -> EditSettings:
     rate, pull = _number(data.get("learning_rate")), _number(data.get("pull", 0))
     more: dict[str, Any] = {k: _whole(data[k]) for k in ("natural", "stages") if k in data}
     more["patience"] = _whole(data.get("patience", 30))
-    more["band"] = _number(data.get("band", 0))
+    more["band"], more["colours"] = (_number(data.get(k, 0)) for k in ("band", "colours"))
     more["coarse_first"] = _flag(data.get("coarse_first", False))
     return checked_settings(EditSettings(data["space"], steps, rate, restarts, pull, **more))
 
@@ -321,6 +323,11 @@ def checked_settings(settings: EditSettings) -> EditSettings:
         raise BadRequestError(
             f"{steps} steps, {restarts} restarts, rate {rate:g} and pull {pull:g} do not work.",
             "Give 1 to 5000 steps, 1 to 16 restarts, a rate up to 10 and a pull up to 1000.",
+        )
+    if not 0 <= settings.colours <= 1000:
+        raise BadRequestError(
+            f"A weight of {settings.colours:g} for the colours does not work.",
+            "Give one from 0 to 1000.",
         )
     natural, stages, band = settings.natural, settings.stages, settings.band
     if not (0 <= natural <= MOST_NATURAL and 1 <= stages <= 100 and 0 <= band <= 10):

@@ -144,7 +144,7 @@ def _descended(
     bench: EditBench, state: PictureState, step: EditStep, check: Check
 ) -> Generator_[EditFrame, None, tuple[Descent, Coordinates]]:
     """Descend through every stage; frames as it goes."""
-    course = Course(bench.generator, bench.setup, state, step, check)
+    course = Course(bench.generator, bench.setup, state, step, check, bench.head)
     at, done, last = course.origin(), 0, None
     next_frame = 0.0
     for stage in range(course.stages):

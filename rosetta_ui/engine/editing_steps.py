@@ -28,6 +28,9 @@ from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.errors import BadRequestError, EmptyMatchError, WeightsUnavailableError
 from rosetta_ui.types import RosettaNeuron, Selection, Unit
 
+WHOLE = ("usual", "matched")
+"""Choices that stand for the whole picture: only with them its colours move too."""
+
 Neurons = Callable[[str, Selection], list[RosettaNeuron]]
 
 
@@ -81,6 +84,8 @@ class EditSteps:
         settings = usual_settings(card, request.edits)
         if state.latents.space != "z":
             settings = replace(settings, space=state.latents.space)
+        if request.choice.kind not in WHOLE:
+            settings = replace(settings, colours=0.0)
         given = {k: v for k, v in asdict(request.trying or Trying()).items() if v is not None}
         settings = checked_settings(replace(settings, **given))
         if given.get("coarse_first") and settings.space != "w+":

@@ -43,7 +43,7 @@ from rosetta_ui.inverting.guide import Guide, Pair
 from rosetta_ui.inverting.lpips_installed import installed_lpips
 from rosetta_ui.inverting.metrics import as_images, compare
 from rosetta_ui.inverting.neurons import Agreement, look, partner_layers
-from rosetta_ui.inverting.problem import Drawer
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.inverting.run import LOOP_SIDE, Job, Target, Tools, invert, target_of
 from rosetta_ui.inverting.starts import Bank, bank_size, fill
 from rosetta_ui.models.backbone import Backbone
@@ -250,7 +250,7 @@ def _own_maps(bench: Workbench, result: Inversion, agreement: Agreement) -> dict
     where = Coordinates(latents.space, values, None, latents.class_index, latents.psi)
     drawer = Drawer(generator, agreement.layers, False, None, latents.class_index, latents.psi)
     with torch.no_grad():
-        return drawer.draw(values, where)[1]
+        return drawer.draw(values, latents.space)[1]
 
 
 def _neurons(

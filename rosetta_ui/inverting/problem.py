@@ -1,26 +1,21 @@
 """An inversion as a problem for `optimise.descend`: loss terms over a batch of restarts.
 
-Knows a generator and what a target looks like to each term; knows no page, no file and no schedule.
-The forward pass goes as far as some term needs: to the last layer that holds a guiding unit, to the
-layer that the preview head reads, or to the full picture of a small generator.
+Knows what a target looks like to each term; knows no page, no file and no schedule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional
 
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.edit import Coordinates
-from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.inversions import Guidance
 from rosetta_ui.inverting.features import FeatureDistance, Features
 from rosetta_ui.inverting.neurons import Agreement
-from rosetta_ui.models.generator import Generator
-from rosetta_ui.probing.taps import tap
-from rosetta_ui.types import LayerSpec
 
 BAND = 3.0
 """How far the mean square of z may lie from 1, in natural deviations: 0.3 % of natural z lie
@@ -75,48 +70,6 @@ class Target:
         return found
 
 
-@dataclass(frozen=True)
-class Drawer:
-    """Draws as much of a picture as the terms need.
-
-    Attributes:
-        generator: draws.
-        layers: whose maps are wanted.
-        pictures: whether pictures are wanted too.
-        head: makes them from an early layer; None draws them in full.
-        class_index: for class-conditional generators.
-        psi: truncation that applies to z.
-        check: called inside the forward pass; may raise `Cancelled`.
-    """
-
-    generator: Generator
-    layers: tuple[LayerSpec, ...]
-    pictures: bool
-    head: PreviewHead | None = None
-    class_index: int | None = None
-    psi: float = 1.0
-    check: Callable[[], None] = lambda: None
-
-    def draw(self, latents: Tensor, where: Coordinates) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """Pictures [n, 3, S, S], or None, and the wanted layers' maps; differentiable."""
-        seen = list(self.layers)
-        if self.pictures and self.head is not None:
-            seen += [s for s in self.generator.layers if s.name == self.head.layer]
-        whole = self.pictures and self.head is None
-        images: Tensor | None = None
-        # A pass to the end is watched at every layer, so that Stop comes inside it.
-        watched = self.generator.layers if whole else _once(seen)
-        with tap(
-            self.generator.net, watched, stop=not whole, on_output=lambda _: self.check()
-        ) as maps:
-            images = self.generator.synthesise_from(
-                latents, where.space, class_index=self.class_index, psi=self.psi
-            )
-        if self.pictures and self.head is not None:
-            images = self.head.colours(maps[self.head.layer])
-        return images if self.pictures else None, dict(maps)
-
-
 class InversionProblem:
     """Loss terms of an inversion, for `descend`.
 
@@ -144,7 +97,7 @@ class InversionProblem:
         """Name → loss term [n] at some coordinates."""
         del step
         latents = self.coordinates.latents(at)
-        images, maps = self._drawer.draw(latents, self.coordinates)
+        images, maps = self._drawer.draw(latents, self.coordinates.space)
         terms = self._target.terms(images, maps)
         if self._pull:
             terms["pull"] = self._pull * unnatural(self.coordinates, at, latents)
@@ -166,10 +119,6 @@ def unnatural(where: Coordinates, at: Tensor, latents: Tensor) -> Tensor:
         return white.square().mean(1)
     middle = white.mean(1, keepdim=True)
     return middle.square().mean((1, 2)) + (white - middle).square().mean((1, 2))
-
-
-def _once(layers: list[LayerSpec]) -> tuple[LayerSpec, ...]:
-    return tuple(dict.fromkeys(layers))
 
 
 def reduced(image: Tensor, side: int) -> Tensor:

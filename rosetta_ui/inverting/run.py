@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.edit import Coordinates, early_rows_first
 from rosetta_ui.editing.optimise import Descent, Problem, Schedule, descend, polish
 from rosetta_ui.editing.preview_head import PreviewHead
@@ -28,7 +29,6 @@ from rosetta_ui.inverting.metrics import as_images, compare
 from rosetta_ui.inverting.neurons import Agreement, look, partner_layers
 from rosetta_ui.inverting.problem import (
     BAND,
-    Drawer,
     InversionProblem,
     PlainCoordinates,
     Target,
@@ -365,7 +365,7 @@ class Course:
             self._tools.generator, (), True, self._tools.head, where.class_index, where.psi
         )
         with torch.no_grad():
-            images, _ = drawer.draw(latents, where)
+            images, _ = drawer.draw(latents, where.space)
         if images is None:
             raise ValueError("a drawer of pictures gives one")
         return as_picture(images)

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rosetta_ui.editing.edit import Coordinates
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.latents import PRIOR_SEED, natural_z
 from rosetta_ui.inverting.features import FeatureDistance
-from rosetta_ui.inverting.problem import Drawer, reduced
+from rosetta_ui.inverting.problem import reduced
 from rosetta_ui.models.generator import Generator, draw_z
 from rosetta_ui.types import Space
 
@@ -111,7 +111,7 @@ def fill(drawer: Drawer, distance: FeatureDistance, size: int = 0) -> Generator_
         yield first
         z = natural_z(drawer.generator, range(first, first + BATCH), BANK_SEED)
         with torch.no_grad():
-            images, _ = drawer.draw(z, Coordinates("z", z))
+            images, _ = drawer.draw(z, "z")
             if images is None:
                 raise ValueError("the bank needs a drawer of pictures")
             images = images.clamp(-1, 1)

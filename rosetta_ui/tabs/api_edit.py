@@ -76,7 +76,7 @@ class EditApi:
             seed: of the picture.
             class_index: for class-conditional generators only.
             recipe: begin with this picture instead, as a former call gave it.
-            settings: {steps, restarts, pull, stages, coarse_first, space}; what is missing is
+            settings: {steps, restarts, pull, stages, coarse_first, colours, space}; what is missing is
                 the generator's usual.
             choice: {"kind": "units", "units": [...]}, or usual, active (x, y), matched (result),
                 concept (result, concept).

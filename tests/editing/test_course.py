@@ -105,6 +105,45 @@ def test_a_band_lets_the_norm_move_within_it(bench: EditBench) -> None:
     assert min(own, 1 - share) - 1e-4 <= square <= max(own, 1 + share) + 1e-4
 
 
+def colours_off(bench: EditBench, state: PictureState, found: PictureState) -> float:
+    """Mean squared difference from the picture moved a quarter to the right, where it is known."""
+    step = bench.generator.card.image_size[1] // 4
+    was, now = (bench.generator.synthesise(s.latents) for s in (state, found))
+    return float((was[..., :-step] - now[..., step:]).square().mean())
+
+
+def test_colours_that_move_too_keep_the_picture(bench: EditBench) -> None:
+    for seed in (1, 3, 5):
+        state = start_state(bench.generator, seed)
+        plain, coloured = (
+            after(bench, state, step(bench, Shift(0.25), steps=80, colours=weight))
+            for weight in (0.0, 1000.0)  # its pictures are all of nearly one colour
+        )
+        assert colours_off(bench, state, coloured) < 0.95 * colours_off(bench, state, plain)
+
+
+def test_colours_are_not_asked_for_where_a_neurons_strength_changes(bench: EditBench) -> None:
+    state = start_state(bench.generator, 1)
+    plain, coloured = (
+        after(bench, state, step(bench, Scale(2.0), steps=20, colours=weight))
+        for weight in (0.0, 3.0)
+    )
+    assert np.array_equal(plain.latents.values, coloured.latents.values)
+
+
+def test_colours_come_from_the_picture_that_is_copied_from(bench: EditBench) -> None:
+    state, other = start_state(bench.generator, 1), start_state(bench.generator, 9)
+    box = Region(((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)))
+    made = step(bench, Paste(box, 0.0, 0.0), steps=120, colours=3.0)
+    half = bench.generator.card.image_size[1] // 2
+    errors: list[float] = []
+    for source in (None, other):
+        found = after(bench, state, replace(made, source=source))
+        left = [bench.generator.synthesise(s.latents)[0, :, :, :half] for s in (other, found)]
+        errors.append(float((left[0] - left[1]).square().mean()))
+    assert errors[1] < 0.5 * errors[0]
+
+
 @pytest.fixture(scope="module")
 def rows_bench() -> EditBench:
     generator = RowsGenerator()

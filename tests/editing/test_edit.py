@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 from torch import Tensor
 
-from rosetta_ui.editing.edit import Coordinates, EditProblem, chosen_maps, targets_of
+from rosetta_ui.editing.drawer import Drawer
+from rosetta_ui.editing.edit import Coordinates, EditProblem, Target, chosen_maps, targets_of
 from rosetta_ui.editing.latents import Prior
 from rosetta_ui.editing.losses import ChosenUnits
 from rosetta_ui.editing.optimise import Schedule, descend
@@ -16,7 +19,6 @@ from rosetta_ui.models.generator import Generator
 from rosetta_ui.models.registry import Registry
 from rosetta_ui.models.tiny import tiny_cards
 from rosetta_ui.probing.taps import tap
-from rosetta_ui.types import LayerSpec
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,13 @@ def test_a_stopped_forward_gives_the_same_maps_as_a_full_one(generator: Generato
         assert torch.equal(stopped[name], full)
 
 
+def problem_of(
+    generator: Generator, chosen: ChosenUnits, targets: Mapping[str, Target], z: torch.Tensor
+) -> EditProblem:
+    drawer = Drawer(generator, chosen.layers, False)
+    return EditProblem(drawer, chosen, targets, Coordinates("z", z))
+
+
 def test_the_gradient_equals_a_plain_loop_over_units(generator: Generator) -> None:
     chosen, z = choose(generator, "act1", "act2"), latents(generator)
     with torch.no_grad():
@@ -59,7 +68,7 @@ def test_the_gradient_equals_a_plain_loop_over_units(generator: Generator) -> No
             chosen_maps(generator, chosen, Coordinates("z", z)), [Shift(0.25, 0.125)]
         )
     at = (z + 0.1).requires_grad_()
-    problem = EditProblem(generator, chosen, targets, Coordinates("z", z))
+    problem = problem_of(generator, chosen, targets, z)
     problem(at, 0)["maps"].sum().backward()
 
     again = (z + 0.1).requires_grad_()
@@ -90,7 +99,7 @@ def test_descending_brings_the_maps_to_where_they_were_asked(
     chosen, z = choose(generator, "act1", "act2"), latents(generator)
     with torch.no_grad():
         targets = targets_of(chosen_maps(generator, chosen, Coordinates("z", z)), [edit])
-    problem = EditProblem(generator, chosen, targets, Coordinates("z", z))
+    problem = problem_of(generator, chosen, targets, z)
     first = problem(z, 0)["maps"]
     last = list(descend(problem, z, Schedule(steps=80, learning_rate=0.15)))[-1]
     assert bool((last.best_total < first - 0.01).all())
@@ -104,9 +113,10 @@ def test_strength_zero_weakens_a_unit(generator: Generator) -> None:
         maps = chosen_maps(generator, chosen, Coordinates("z", z))
     lowest = {name: each.amin((0, 2, 3)) for name, each in maps.items()}
     targets = targets_of(maps, [Scale(0.0)], lowest=lowest)
-    problem = EditProblem(generator, chosen, targets, Coordinates("z", z))
+    problem = problem_of(generator, chosen, targets, z)
     last = list(descend(problem, z, Schedule(steps=60, learning_rate=0.1)))[-1]
-    after = problem.maps(problem.coordinates.latents(last.best))["act2"]
+    found = problem.coordinates.latents(last.best)
+    after = chosen_maps(generator, chosen, problem.coordinates, found)["act2"]
     assert float(after.mean()) < float(maps["act2"].mean())
 
 
@@ -130,17 +140,19 @@ def test_nothing_asked_for_is_refused(generator: Generator) -> None:
 
 def test_stop_is_heard_inside_a_forward_pass(generator: Generator) -> None:
     chosen, z = choose(generator, "act1", "act2"), latents(generator)
-    heard: list[str] = []
+    heard = 0
 
-    def check(spec: LayerSpec) -> None:
-        heard.append(spec.name)
+    def check() -> None:
+        nonlocal heard
+        heard += 1
         raise Cancelled
 
     targets = targets_of(chosen_maps(generator, chosen, Coordinates("z", z)), [Shift(0.1)])
-    problem = EditProblem(generator, chosen, targets, Coordinates("z", z), check=check)
+    drawer = Drawer(generator, chosen.layers, False, check=check)
+    problem = EditProblem(drawer, chosen, targets, Coordinates("z", z))
     with pytest.raises(Cancelled):
         next(iter(descend(problem, z, Schedule())))
-    assert heard == ["act1"]
+    assert heard == 1, "after the first of the two layers"
 
 
 def test_steps_in_w_are_counted_in_natural_deviations() -> None:

@@ -100,7 +100,7 @@ def test_the_other_picture_must_be_the_same_generators(engine: Engine) -> None:
         engine.editing.step(state, asked(Blend(0.5), source=other))
 
 
-@pytest.mark.parametrize("name", ["dcgan-digiface", "dcgan-aligned"])
+@pytest.mark.parametrize("name", ["dcgan-digiface", "dcgan-aligned", "mobilestylegan"])
 def test_the_bundled_yardstick_fits_the_present_code(engine: Engine, name: str) -> None:
     bench = engine._bench
     generator = bench.models.generator(name)

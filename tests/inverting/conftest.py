@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.session import drawn
 from rosetta_ui.editing.setup import EditSetup
 from rosetta_ui.inversions import Guidance, InversionRequest, InversionSettings
 from rosetta_ui.inverting.features import FeatureDistance
 from rosetta_ui.inverting.guide import Guide, Pair
-from rosetta_ui.inverting.problem import Drawer
 from rosetta_ui.inverting.run import Tools
 from rosetta_ui.inverting.starts import fill
 from rosetta_ui.models.backbone import Backbone

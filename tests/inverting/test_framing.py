@@ -146,10 +146,9 @@ def test_heads_in_photographs_are_found_by_the_real_models(zoo: Any, name: str) 
     """A drawn head in a photograph; and photographs in which there is none."""
     from skimage import data
 
-    from rosetta_ui.editing.edit import Coordinates
+    from rosetta_ui.editing.drawer import Drawer
     from rosetta_ui.editing.latents import natural_z
     from rosetta_ui.inverting.features import FeatureDistance
-    from rosetta_ui.inverting.problem import Drawer
     from rosetta_ui.inverting.run import LOOP_SIDE
     from rosetta_ui.inverting.starts import fill
     from rosetta_ui.models.loading import load_backbone, load_generator
@@ -164,7 +163,7 @@ def test_heads_in_photographs_are_found_by_the_real_models(zoo: Any, name: str) 
     bank = _given(fill(drawer, distance, 128))
     z = natural_z(generator, range(3), 777)
     with torch.no_grad():
-        drawn, _ = drawer.draw(z, Coordinates("z", z))
+        drawn, _ = drawer.draw(z, "z")
     assert drawn is not None
     coffee = data.coffee()
     assert find(coffee, bank, distance) is None

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.edit import Coordinates
 from rosetta_ui.editing.optimise import Schedule
 from rosetta_ui.errors import BadRequestError, Cancelled, OptimisationDivergedError
 from rosetta_ui.inversions import Guidance, Inversion, InversionRequest, InversionSettings
 from rosetta_ui.inverting import run as running
 from rosetta_ui.inverting.guide import Guide
-from rosetta_ui.inverting.problem import Drawer, InversionProblem, unnatural
+from rosetta_ui.inverting.problem import InversionProblem, unnatural
 from rosetta_ui.inverting.run import Job, Target, Tools, invert, target_of
 from rosetta_ui.inverting.starts import bank_latents
 from rosetta_ui.models.backbone import Backbone
@@ -58,7 +59,7 @@ def test_neurons_alone_agree_as_well_as_in_the_generators_own_picture(
     truth = torch.from_numpy(models[0].sample([0], 5).values)
     drawer = Drawer(models[0], wanted.agreement.layers, False)
     with torch.no_grad():
-        best = float(wanted.agreement(drawer.draw(truth, Coordinates("z", truth))[1])[0])
+        best = float(wanted.agreement(drawer.draw(truth, "z")[1])[0])
     assert found.history[0].best > -0.8 * best
     assert found.history[-1].best < -0.95 * best, "the copies are noisy, so the truth has no 1"
 
@@ -175,7 +176,7 @@ def test_the_nearest_samples_are_nearer_than_others(
         for some in (order[:8], order[-8:]):
             z = bank_latents(models[0], some, "z", 1.0, None)
             with torch.no_grad():
-                images, _ = Drawer(models[0], (), True).draw(z, Coordinates("z", z))
+                images, _ = Drawer(models[0], (), True).draw(z, "z")
                 errors.append(float(wanted.terms(images, {})["pixels"].mean()))
         assert errors[0] < 0.8 * errors[1]
 
