@@ -106,6 +106,14 @@ def test_the_class_that_goes_with_a_concept_is_found_and_no_other() -> None:
     assert found.r > found.chance > 0
 
 
+def test_a_class_that_is_likely_in_no_picture_is_not_named() -> None:
+    rng = np.random.default_rng(1)
+    activity = rng.normal(size=48)
+    logits = rng.normal(size=(48, 1000))
+    logits[:, 207] = activity - 20  # it goes with the concept, and never comes near to the others
+    assert favoured(activity, logits, "net", [str(at) for at in range(1000)]) == []
+
+
 def test_few_images_or_none_that_vary_name_no_class() -> None:
     logits = np.eye(7, 1000)
     assert favoured(np.arange(7.0), logits, "net", ["x"] * 1000) == []
