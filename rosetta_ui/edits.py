@@ -154,6 +154,8 @@ class EditSettings:
         coarse_first: in w+, the rows of the early layers move at once and the others later.
         colours: weight of the mean squared difference of the picture itself, in [-1, 1], moved as
             the maps are; of a small one where the full one is slow.
+        keep: weight of the units whose strength is not asked to change: they should go on seeing
+            what they saw; 0 leaves them free. Only where an edit changes nothing but strength.
     """
 
     space: Space
@@ -167,6 +169,7 @@ class EditSettings:
     band: float = 0.0
     coarse_first: bool = False
     colours: float = 0.0
+    keep: float = 0.0
 
 
 @dataclass(frozen=True)

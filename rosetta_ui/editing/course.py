@@ -24,10 +24,11 @@ from rosetta_ui.editing.edit import (
     early_rows_first,
     targets_of,
 )
+from rosetta_ui.editing.keeping import Keeping, kept_units
 from rosetta_ui.editing.latents import PRIOR_SEED, natural_z
 from rosetta_ui.editing.optimise import Problem, Schedule
 from rosetta_ui.editing.preview_head import PreviewHead
-from rosetta_ui.editing.setup import EditSetup
+from rosetta_ui.editing.setup import EditSetup, usual_units
 from rosetta_ui.edits import Edit, EditStep, Paste, PictureState, Rung, Scale, part_of
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.generator import Generator
@@ -73,6 +74,11 @@ class Course:
             )
         self._generator, self._step, self._check, self._head = generator, step, check, head
         self._chosen = setup.choose(generator, step.units)
+        self._keeping: Keeping | None = None
+        kept = kept_units(usual_units(generator.layers), step.units, step.edits)
+        if settings.keep and kept:
+            self._chosen = setup.choose(generator, (*step.units, *kept))
+            self._keeping = Keeping.of(self._chosen, step.units, settings.keep)
         start = in_space(generator, state.latents, settings.space)
         one = Coordinates(
             settings.space, start, setup.prior, state.class_index, state.psi, settings.band
@@ -133,9 +139,7 @@ class Course:
             self._generator, self._chosen, where, latents, check=lambda _spec: self._check()
         )
 
-    def _drawer(
-        self, where: Coordinates, layers: tuple[LayerSpec, ...], pictures: bool
-    ) -> Drawer:
+    def _drawer(self, where: Coordinates, layers: tuple[LayerSpec, ...], pictures: bool) -> Drawer:
         return Drawer(
             self._generator,
             layers,
@@ -164,15 +168,13 @@ class Course:
         return Colours(Target.side_by_side(each), self._step.settings.colours)
 
     def _targets(self, share: float) -> dict[str, Target]:
-        each = [
-            targets_of(
-                self._maps,
-                self._parts(share * rung.share),
-                lowest=self._lowest,
-                source=self._source,
-            )
-            for rung in self._rungs()
-        ]
+        each: list[dict[str, Target]] = []
+        for rung in self._rungs():
+            edits = self._parts(share * rung.share)
+            wanted = targets_of(self._maps, edits, lowest=self._lowest, source=self._source)
+            if self._keeping is not None:
+                wanted = self._keeping.targets(wanted, self._maps, edits)
+            each.append(wanted)
         return {name: Target.side_by_side([t[name] for t in each]) for name in each[0]}
 
     def _rungs(self) -> tuple[Rung, ...]:

@@ -39,8 +39,9 @@ class Target:
 
     Attributes:
         maps: [n, units, H, W], standardised.
-        mask: [H, W] or [n, 1, H, W], weights of the cells. Those whose source lies outside the
-            frame do not count, so that the generator is free to draw what comes in there.
+        mask: [H, W], [units, H, W] or [n, 1 or units, H, W], weights of the cells. Those whose
+            source lies outside the frame do not count, so that the generator is free to draw what
+            comes in there.
         strength: compare values rather than shapes: correlation cannot see a map's strength.
     """
 
@@ -61,7 +62,9 @@ class Target:
         """Targets of one picture each as those of a batch."""
         if len(each) == 1:
             return each[0]
-        masks = torch.stack([target.mask for target in each])[:, None]
+        masks = torch.stack([target.mask for target in each])
+        if masks.ndim == 3:
+            masks = masks[:, None]
         return cls(torch.cat([target.maps for target in each]), masks, each[0].strength)
 
 
@@ -135,6 +138,7 @@ class Coordinates:
         psi: truncation that applies to z.
         band: how far the mean square of z may lie from 1, in natural deviations √(2/d); 0 keeps the
             start's own norm. A start outside the band widens it.
+        reach: how many natural deviations a row of w may move in all; 0 for any number.
     """
 
     space: Space
@@ -143,6 +147,7 @@ class Coordinates:
     class_index: int | None = None
     psi: float = 1.0
     band: float = 0.0
+    reach: float = 0.0
 
     def origin(self) -> Tensor:
         """Coordinates of the start."""
@@ -156,6 +161,9 @@ class Coordinates:
             return at * (torch.minimum(torch.maximum(own, low), high) / own)
         if self.prior is None:
             raise ValueError(f"coordinates in {self.space} need a prior")
+        if self.reach:
+            own = at.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+            at = at * (self.reach / own).clamp_max(1)
         return self.start + (at * self.prior.deviation) @ self.prior.basis.T
 
     def _norms(self) -> tuple[Tensor, Tensor]:

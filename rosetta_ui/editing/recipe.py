@@ -306,7 +306,7 @@ def settings_of(data: object) -> EditSettings:
     rate, pull = _number(data.get("learning_rate")), _number(data.get("pull", 0))
     more: dict[str, Any] = {k: _whole(data[k]) for k in ("natural", "stages") if k in data}
     more["patience"] = _whole(data.get("patience", 30))
-    more["band"], more["colours"] = (_number(data.get(k, 0)) for k in ("band", "colours"))
+    more |= {name: _number(data.get(name, 0)) for name in ("band", "colours", "keep")}
     more["coarse_first"] = _flag(data.get("coarse_first", False))
     return checked_settings(EditSettings(data["space"], steps, rate, restarts, pull, **more))
 
@@ -324,11 +324,11 @@ def checked_settings(settings: EditSettings) -> EditSettings:
             f"{steps} steps, {restarts} restarts, rate {rate:g} and pull {pull:g} do not work.",
             "Give 1 to 5000 steps, 1 to 16 restarts, a rate up to 10 and a pull up to 1000.",
         )
-    if not 0 <= settings.colours <= 1000:
-        raise BadRequestError(
-            f"A weight of {settings.colours:g} for the colours does not work.",
-            "Give one from 0 to 1000.",
-        )
+    for name, weight in (("colours", settings.colours), ("other units", settings.keep)):
+        if not 0 <= weight <= 1000:
+            raise BadRequestError(
+                f"A weight of {weight:g} for the {name} does not work.", "Give one from 0 to 1000."
+            )
     natural, stages, band = settings.natural, settings.stages, settings.band
     if not (0 <= natural <= MOST_NATURAL and 1 <= stages <= 100 and 0 <= band <= 10):
         raise BadRequestError(

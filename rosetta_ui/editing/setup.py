@@ -7,7 +7,7 @@ them and every later edit, and every replay, stands on the same numbers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -45,8 +45,20 @@ def usual_units(layers: Sequence[LayerSpec]) -> tuple[Unit, ...]:
     return tuple(spec.unit(c) for spec in middle for c in range(spec.channels))
 
 
+KEEP = 1.0
+"""Weight of the units that a change of strength should leave alone. With 0 a face whose hair was
+taken away became another person's, at 0.3 its background still changed."""
+
+
 def usual_settings(card: ModelCard, edits: Sequence[Edit] = ()) -> EditSettings:
     """What works for a generator and an edit, by measurement (`bench edit`)."""
+    settings = _usual_moves(card, edits)
+    if edits and all(isinstance(edit, Scale) for edit in edits):
+        return replace(settings, keep=KEEP)
+    return settings
+
+
+def _usual_moves(card: ModelCard, edits: Sequence[Edit]) -> EditSettings:
     if "w+" in card.spaces:
         # Aligned faces have their eyes in one place: a shift with a pull of 0.1 smears them there,
         # while a zoom with it is clean.

@@ -53,7 +53,7 @@ def step(source: PictureState | None = None) -> EditStep:
     return EditStep(
         tuple(EDITS),
         units,
-        EditSettings("w+", 80, 0.05, 2, 0.1, 9, 64, 3, 0.5, True),
+        EditSettings("w+", 80, 0.05, 2, 0.1, 9, 64, 3, 0.5, True, 0.7, 1.5),
         source,
         LADDER,
         1,
@@ -139,6 +139,7 @@ def test_numbers_stay_with_their_recipe_and_what_is_unknown_stays_unknown() -> N
         {"settings": {"space": "z", "steps": 5, "learning_rate": 0.1, "stages": 0}},
         {"settings": {"space": "z", "steps": 5, "learning_rate": 0.1, "natural": 1e6}},
         {"settings": {"space": "w+", "steps": 5, "learning_rate": 0.1, "coarse_first": 1}},
+        {"settings": {"space": "z", "steps": 5, "learning_rate": 0.1, "keep": -1}},
     ],
 )
 def test_ladders_and_settings_out_of_range_are_refused(change: dict[str, Any]) -> None:
@@ -152,9 +153,10 @@ def test_a_recipe_of_an_older_version_without_ladders_is_read() -> None:
     kept = json.loads(json.dumps(recipe_json(state((step(),)))))
     for name in ("ladder", "rung"):
         del kept["steps"][0][name]
-    for name in ("natural", "stages", "band", "coarse_first"):
+    for name in ("natural", "stages", "band", "coarse_first", "colours", "keep"):
         del kept["steps"][0]["settings"][name]
     found = recipe_state(kept).steps[0]
     assert found.ladder == ()
     assert found.settings.stages == 1
     assert not found.settings.coarse_first
+    assert (found.settings.colours, found.settings.keep) == (0, 0)
