@@ -86,6 +86,7 @@ class Expressing:
         bench.handles[job] = handle
         try:
             with bench.lock.hold():
+                handle.progress(0, 0, "Loading the models and drawing the natural images.")
                 natural: Sequence[Mapping[str, Any]] = ()
                 for said in dispatch("express", self._token, {**values, "job": job}):
                     handle.progress(said["step"], said["steps"], "Raising its activity.")

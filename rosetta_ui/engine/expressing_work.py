@@ -14,15 +14,16 @@ from torch.nn import functional
 
 from rosetta_ui.editing.edit import Coordinates
 from rosetta_ui.editing.express import Expressing, coordinates, express
+from rosetta_ui.editing.latents import fit_prior
 from rosetta_ui.editing.losses import ChosenUnits
 from rosetta_ui.editing.session import start_state
-from rosetta_ui.engine.editing_work import cancel_check, edit_setup
+from rosetta_ui.engine.editing_work import cancel_check
 from rosetta_ui.engine.workbench import Workbench
 from rosetta_ui.matching.sources import Images
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.probing.memory import out_of_memory
 from rosetta_ui.probing.taps import tap
-from rosetta_ui.types import MatchRequest, Unit
+from rosetta_ui.types import MatchRequest, Space, Unit
 
 Shown = dict[str, Any]
 """picture: HWC uint8; maps: unit → [h, w]; means: unit → mean activation."""
@@ -53,11 +54,12 @@ def run(bench: Workbench, values: Mapping[str, Any]) -> Iterator[Mapping[str, An
     generator = bench.models.generator(request.generator)
     with out_of_memory(bench.models.device, f"{len(values['starts'])} images"):
         state = start_state(generator, request.seed, request.class_index, request.psi)
-        setup = edit_setup(bench, generator, state, check)
+        space: Space = "w" if generator.n_ws else "z"
+        prior = fit_prior(generator, space, psi=state.psi, class_index=state.class_index)
         chosen = _chosen(generator, units[0], values["moments"])
         drawn = generator.sample(values["starts"], request.seed, request.class_index, request.psi)
         z = torch.from_numpy(drawn.values).to(generator.device)
-        where = coordinates(generator, setup, z, state.psi, state.class_index)
+        where = coordinates(generator, prior, z, state.psi, state.class_index)
         look = _looker(bench, generator, units, where, check)
         yield {"step": 0, "steps": steps, "shown": look(where.start)}
         last, due = None, time.monotonic() + 1.0

@@ -7,7 +7,7 @@ import torch
 from tiny_edits import load
 
 from rosetta_ui.editing.edit import Coordinates, chosen_maps
-from rosetta_ui.editing.express import Expressing, activity, coordinates, express
+from rosetta_ui.editing.express import REACH, Expressing, activity, coordinates, express
 from rosetta_ui.editing.latents import Prior
 from rosetta_ui.editing.losses import ChosenUnits
 from rosetta_ui.editing.setup import EditSetup
@@ -30,7 +30,7 @@ def asked(generator: Generator, setup: EditSetup, n: int = 3) -> tuple[ChosenUni
     alive = int(setup.deviation[spec.name].argmax())
     z = torch.from_numpy(generator.sample(range(n), 0).values)
     index = CLASSES[generator.card.name]
-    where = coordinates(generator, setup, z, generator.card.psi, index)
+    where = coordinates(generator, setup.prior, z, generator.card.psi, index)
     return setup.choose(generator, [spec.unit(alive)]), where
 
 
@@ -90,8 +90,13 @@ def test_a_real_neuron_of_a_style_generator_rises_in_w(zoo: WeightStore) -> None
     w = generator.to_w(torch.randn(600, 512, generator=torch.Generator().manual_seed(0)))[:, 0]
     setup = EditSetup(mean, deviation, {}, Prior.fit(w))
     z = torch.from_numpy(generator.sample(range(2), 0).values)
-    where = coordinates(generator, setup, z, card.psi, None)
+    where = coordinates(generator, setup.prior, z, card.psi, None)
     assert where.space == "w+"
     asked_for = Expressing(setup.choose(generator, [spec.unit(3)]), where)
     seen = list(express(generator, asked_for, 6))
     assert (seen[-1].terms["activity"] < seen[0].terms["activity"]).all()
+    # However far it would go, it stays near to what the generator draws: one short step of w.
+    far = 100 * torch.ones_like(seen[-1].best)
+    moved = setup.prior.whiten(where.latents(far)) - setup.prior.whiten(where.start)
+    assert torch.allclose(moved.norm(dim=-1), torch.tensor(REACH), rtol=1e-2)
+    assert torch.allclose(moved, moved[:, :1], atol=1e-2)

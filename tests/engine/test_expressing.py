@@ -94,3 +94,36 @@ def test_a_result_of_photos_has_no_generator_to_draw_with(engine: Engine, tmp_pa
     neuron = engine.neurons(result, selection)[0]
     with pytest.raises(BadRequestError, match="no generator"):
         engine.start_expression(result, neuron)
+
+
+def test_of_a_fine_layer_two_images_are_made(
+    planted: tuple[Engine, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rosetta_ui.engine.expressing.FINE", 1)
+    engine, result = planted
+    neuron = engine.neurons(result, Selection())[3]
+    job = engine.start_expression(result, neuron)
+    assert engine.wait(job, 60).state == "done"
+    assert len(engine.expression(job).images) == 2
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_a_real_neuron_of_a_layer_above_64_px_rises_with_its_partners(
+    cache_with_zoo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rosetta_ui.engine.expressing.STEPS", 4)
+    with Engine(Settings(cache_dir=cache_with_zoo, fetch=False)) as engine:
+        result = "mobilestylegan"  # the dictionary that comes with the project
+        neurons = engine.neurons(result, Selection("mutual", 5, "centred"))
+        layers = engine.index(result)[result]
+        fine = [n for n in neurons if max(layers.layer(n.anchor.layer).size) > 64]
+        job = engine.start_expression(result, fine[0])
+        assert engine.wait(job, 900).state == "done"
+        made = engine.expression(job)
+        assert len(made.images) == 2
+        for image in made.images:
+            assert image.maps[fine[0].anchor].shape == (64, 64)  # reduced for the page
+            anchor = fine[0].anchor
+            assert image.activity_after[anchor] > image.activity_before[anchor]
+            assert len(image.maps) == 5
