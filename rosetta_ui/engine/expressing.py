@@ -24,7 +24,10 @@ IMAGES = 4
 STEPS = 60
 
 FINE = 64
-"""Side of maps above which two images are made: a step then costs as much as the whole picture."""
+"""Side of maps above which two images are made, in fewer steps: one then costs as much as the whole
+picture. The limit on the way of w is reached within ten."""
+
+FINE_STEPS = 20
 _KEPT = 24
 
 
@@ -49,7 +52,9 @@ class Expressing:
         folder = self._bench.shelf.open(result)
         self._refuse(folder)
         units = (neuron.anchor, *self._ready_partners(folder, neuron))
-        starts = self._starts(folder, neuron.anchor)
+        fine = max(folder.index(neuron.anchor.model).layer(neuron.anchor.layer).size) > FINE
+        starts = self._starts(folder, neuron.anchor, 2 if fine else IMAGES)
+        steps = FINE_STEPS if fine else STEPS
         asked = {"result": result, "created": folder.record.created, "starts": starts}
         key = digest("express", {**asked, "units": [str(unit) for unit in units]})
         job = f"express-{key[:12]}"
@@ -57,11 +62,11 @@ class Expressing:
             known = self._made.get(job)
             if known is not None and known.images and known.step == known.steps:
                 return job  # made before, and still here
-            self._made[job] = Expression(result, neuron.anchor, (), 0, STEPS)
+            self._made[job] = Expression(result, neuron.anchor, (), 0, steps)
             while len(self._made) > _KEPT:
                 self._made.popitem(last=False)
         values = {
-            **{"request": folder.request, "units": units, "starts": starts, "steps": STEPS},
+            **{"request": folder.request, "units": units, "starts": starts, "steps": steps},
             "moments": _moments(folder, neuron.anchor),
         }
 
@@ -122,10 +127,9 @@ class Expressing:
                     was.result, was.neuron, images, said["step"], said["steps"]
                 )
 
-    def _starts(self, folder: ResultFolder, anchor: Unit) -> list[int]:
+    def _starts(self, folder: ResultFolder, anchor: Unit, wanted: int) -> list[int]:
         """The natural images in which the neuron is most active already."""
         maps, numbers = self._views.small(folder, anchor), self._views.image_numbers(folder)
-        wanted = IMAGES if max(folder.index(anchor.model).layer(anchor.layer).size) <= FINE else 2
         if maps is None:
             return list(range(wanted))
         order = (-maps.mean((1, 2))).argsort(kind="stable")[:wanted]

@@ -112,7 +112,7 @@ def test_of_a_fine_layer_two_images_are_made(
 def test_a_real_neuron_of_a_layer_above_64_px_rises_with_its_partners(
     cache_with_zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rosetta_ui.engine.expressing.STEPS", 4)
+    monkeypatch.setattr("rosetta_ui.engine.expressing.FINE_STEPS", 3)
     with Engine(Settings(cache_dir=cache_with_zoo, fetch=False)) as engine:
         result = "mobilestylegan"  # the dictionary that comes with the project
         neurons = engine.neurons(result, Selection("mutual", 5, "centred"))
