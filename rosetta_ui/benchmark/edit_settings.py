@@ -69,9 +69,9 @@ SETTINGS: Mapping[str, Sequence[Setting]] = {
     ),
     "mobilestylegan": (
         *FIRST,
-        Setting("pull 0.03", changes={"pull": 0.03}),
-        Setting("pull 1", changes={"pull": 1.0}, quick=True),
-        Setting("early rows first", changes={"coarse_first": True}, quick=True),
-        Setting("4 small steps", changes={"stages": 4}),
+        Setting("pull 0.2", changes={"pull": 0.2}),
+        Setting("no colours", changes={"colours": 0.0}, quick=True),
+        Setting("no colours, pull 0.1", changes={"colours": 0.0, "pull": 0.1}),
+        Setting("early rows first", changes={"coarse_first": True, "colours": 0.0}),
     ),
 }
