@@ -73,9 +73,9 @@ ROWS = (
     Shown("mirror", Mirror()),
     Shown("copy the eyes of seed 7", Paste(EYES, 0.22, 0.38), source=7),
     Shown("copy the mouth of seed 11", Paste(MOUTH, 0.33, 0.66), source=11),
-    Shown("active at the eyes × 0 there", Scale(0.0, EYES), _at(0.38, 0.47)),
-    Shown("active at the mouth × 2 there", Scale(2.0, MOUTH), _at(0.5, 0.75)),
-    Shown("active at the hair × 0 there", Scale(0.0, HAIR), _at(0.5, 0.1)),
+    Shown("active at the eyes off there", Scale(0.0, EYES), _at(0.38, 0.47)),
+    Shown("active at the mouth doubled there", Scale(2.0, MOUTH), _at(0.5, 0.75)),
+    Shown("active at the hair off there", Scale(0.0, HAIR), _at(0.5, 0.1)),
     Shown("blend half way to seed 7", Blend(0.5), source=7),
 )
 SEEDS: Mapping[str, Sequence[int]] = {"dcgan-digiface": (0, 1, 3), "mobilestylegan": (0, 1, 3)}
