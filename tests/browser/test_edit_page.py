@@ -217,6 +217,7 @@ def test_several_strengths_are_shown_and_one_is_taken(
     first = shown(page)
     drag(page, (0.5, 0.5), (0.62, 0.5))
     wait_done(page, 1)
+    expect(page.locator("#edit-strengths [data-id=panel]")).to_be_hidden()
     page.get_by_role("button", name="Several strengths").click()
     strengths = page.locator("#edit-strengths [data-id=rungs] button")
     expect(strengths).to_have_count(5, timeout=LONG)
