@@ -45,7 +45,7 @@ function describe() {
   part("layers-field").hidden = part("layers-said").hidden = !model.spaces.includes("w+");
   part("space-field").hidden = model.spaces.length < 2;
   const space = part("space").value;
-  part("space").replaceChildren(h("option", { value: "" }, "As measured"), ...model.spaces.map((space) => h("option", { value: space }, space)));
+  part("space").replaceChildren(h("option", { value: "" }, "Usual"), ...model.spaces.map((space) => h("option", { value: space }, space)));
   part("space").value = model.spaces.includes(space) ? space : "";
   const mine = catalogue.results.filter((r) => r.generator === model.name);
   part("result").replaceChildren(...mine.map((r) => h("option", { value: r.id }, r.title)));

@@ -172,7 +172,7 @@ def test_layers_of_w_plus_may_move_early_ones_first(drawn_app: str, open_page: O
     layers = page.get_by_role("combobox", name="Layers")
     wanted = "rosetta.get('edit-form').settings?.coarse_first ?? null"
     assert page.evaluate(wanted) is None
-    for label, value in (("Early first", True), ("All at once", False), ("As measured", None)):
+    for label, value in (("Early first", True), ("All at once", False), ("Usual", None)):
         layers.select_option(label=label)
         assert page.evaluate(wanted) is value
     page.get_by_role("combobox", name="Latent").select_option("w")
