@@ -331,6 +331,7 @@ class InversionNumbers:
         perceptual: distance in a backbone's features, 0 for the same picture.
         perceptual_name: which distance that is.
         realism_percentile: how far out among natural samples, 0 to 100; NaN while unknown.
+        lpips: LPIPS itself, NaN where it is not installed.
     """
 
     psnr: float
@@ -338,6 +339,7 @@ class InversionNumbers:
     perceptual: float
     perceptual_name: str
     realism_percentile: float = float("nan")
+    lpips: float = float("nan")
 
 
 @dataclass(frozen=True)

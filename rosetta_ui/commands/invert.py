@@ -127,10 +127,11 @@ def _write(engine: Engine, found: Inversion, out: Path) -> None:
     typer.echo(f"{out} and {out.with_suffix('.json')}")
     numbers = found.numbers
     if numbers is not None:
+        lpips = "" if math.isnan(numbers.lpips) else f", LPIPS {numbers.lpips:.4f}"
         shown = "inf" if math.isinf(numbers.psnr) else f"{numbers.psnr:.2f}"
         typer.echo(
             f"PSNR {shown} dB, SSIM {numbers.ssim:.3f}, {numbers.perceptual_name} "
-            f"{numbers.perceptual:.4f}; {found.steps} steps in {found.seconds:.1f} s"
+            f"{numbers.perceptual:.4f}{lpips}; {found.steps} steps in {found.seconds:.1f} s"
         )
 
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rosetta_ui.editing.edit import Coordinates
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.judge import patch_features
 from rosetta_ui.editing.losses import correlation
 from rosetta_ui.editing.setup import editable
@@ -43,10 +43,9 @@ from rosetta_ui.inverting.guide import Guide, Pair
 from rosetta_ui.inverting.lpips_installed import installed_lpips
 from rosetta_ui.inverting.metrics import as_images, compare
 from rosetta_ui.inverting.neurons import Agreement, look, partner_layers
-from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.inverting.run import LOOP_SIDE, Job, Target, Tools, invert, target_of
 from rosetta_ui.inverting.starts import Bank, bank_size, fill
-from rosetta_ui.models.backbone import Backbone
+from rosetta_ui.models.backbone import Backbone, resize
 from rosetta_ui.probing.memory import out_of_memory
 from rosetta_ui.types import Latents, Unit
 
@@ -56,6 +55,9 @@ LOOP_BACKBONE = "efficientnet-lite0"
 JUDGE_BACKBONE = "mobilenetv2"
 """Tells the distance that is reported: another one than in the loop, or the loop would be praised
 for what it was told to do."""
+
+LEAST_LPIPS = 64
+"""Side of the smallest pictures that LPIPS is told of: AlexNet halves them five times."""
 
 Check = Callable[[], None]
 Said = TypeVar("Said")
@@ -104,9 +106,22 @@ def _invert(bench: Workbench, values: Mapping[str, Any]) -> Iterator[InversionFr
             label = f"{label}, class {each.class_index}"
         job = Job(each, target, label, values.get("resume"), check=check)
         for frame in invert(tools, job):
+            frame = _with_lpips(frame)
             said = f"Class {each.class_index}, {at} of {len(asked)}."
             yield frame if len(asked) == 1 else _placed(frame, before, total, said)
         before += each.settings.steps
+
+
+def _with_lpips(frame: InversionFrame) -> InversionFrame:
+    """A frame whose result, if it has one, is compared by LPIPS too where that is installed."""
+    result = frame.result
+    if result is None or result.numbers is None or (lpips := installed_lpips()) is None:
+        return frame
+    target, picture = (as_images(p) for p in (result.request.picture, result.picture))
+    side = max(min(target.shape[-1], picture.shape[-1]), LEAST_LPIPS)
+    first, second = (resize(p, (side, side), "bilinear") for p in (target, picture))
+    numbers = replace(result.numbers, lpips=lpips(first, second))
+    return replace(frame, result=replace(result, numbers=numbers))
 
 
 def _before_first_step(before: int, total: int, said: str) -> InversionFrame:
@@ -247,7 +262,6 @@ def _own_maps(bench: Workbench, result: Inversion, agreement: Agreement) -> dict
     """The generator's maps while it draws a result."""
     generator, latents = bench.models.generator(result.request.generator), result.latents
     values = torch.from_numpy(latents.values).to(generator.device)
-    where = Coordinates(latents.space, values, None, latents.class_index, latents.psi)
     drawer = Drawer(generator, agreement.layers, False, None, latents.class_index, latents.psi)
     with torch.no_grad():
         return drawer.draw(values, latents.space)[1]

@@ -248,6 +248,7 @@ def numbers_json(numbers: InversionNumbers) -> Json:
         "perceptual": number(numbers.perceptual),
         "perceptual_name": numbers.perceptual_name,
         "realism": number(numbers.realism_percentile, 1),
+        "lpips": number(numbers.lpips),
     }
 
 

@@ -31,6 +31,7 @@ function numbers() {
     figure("PSNR", "PSNR", n.psnr === null ? "∞" : `${n.psnr.toFixed(1)} dB`, "higher is closer"),
     figure("SSIM", "SSIM", format.r(n.ssim), "1 is the same picture"),
     figure("perceptual distance", "Perceptual distance", format.value(n.perceptual), n.perceptual_name),
+    n.lpips === null ? "" : figure("LPIPS", "LPIPS", format.value(n.lpips), "AlexNet, lower is closer"),
     figure("realism", "How rare", n.realism === null ? "–" : `${n.realism.toFixed(0)} %`,
       n.realism === null ? run.note || "not known" : far ? "rarer than 19 of 20 of its own pictures" : "of its own pictures are more usual", far));
 }

@@ -85,6 +85,30 @@ def test_a_page_gets_frames_points_and_a_result(ready: Engine) -> None:
     assert ready.inverting.latents(page, 1) is result.latents
 
 
+def test_a_result_has_lpips_only_where_that_is_installed(
+    ready: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rosetta_ui.engine import inverting_work
+
+    *_, bare = ready.inverting.invert(request(ready))
+    assert bare.result is not None
+    assert bare.result.numbers is not None
+    assert np.isnan(bare.result.numbers.lpips)
+    seen: list[tuple[int, ...]] = []
+
+    def lpips(first: object, second: object) -> float:
+        seen.extend(tuple(each.shape) for each in (first, second))  # pyright: ignore
+        return 0.25
+
+    monkeypatch.setattr(inverting_work, "installed_lpips", lambda: lpips)
+    *_, told = ready.inverting.invert(request(ready))
+    assert told.result is not None
+    assert told.result.numbers is not None
+    assert told.result.numbers.lpips == 0.25
+    assert seen == [(1, 3, 64, 64)] * 2
+    assert ready.inverting.recipe_of(told.result)["inversion"]["numbers"]["lpips"] == 0.25
+
+
 def test_the_result_opens_in_edit_and_its_recipe_does_too(ready: Engine) -> None:
     page = ready.inverting.open()
     ready.inverting.ask(page, request(ready))

@@ -55,6 +55,7 @@
     SSIM: "Structural similarity of the two pictures in small windows: 1 is the same, 0 is nothing in common.",
     "perceptual distance":
       "Distance of the two pictures in the features of a backbone: 0 is the same. It sees what is shown rather than each pixel.",
+    LPIPS: "Learned perceptual distance, fitted to what people find alike: 0 is the same. Shown where the lpips package and its weights are installed.",
     realism:
       "Share of the generator's own pictures that lie less far out than this one. Above 95 it is rarer than 19 of 20.",
     agreement:
