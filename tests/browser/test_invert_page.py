@@ -342,7 +342,7 @@ def test_nothing_of_an_upload_is_on_the_disk_in_the_log_or_in_an_address(
     give(page, upload)
     expect(said(page)).to_contain_text("my-secret-name.png", timeout=LONG)
     run(page, steps=20, restarts=1)
-    wait_state(page, "done")
+    wait_state(page, "done", 120 * PATIENCE)
     expect(page.locator("#invert-result [data-id=numbers]")).to_contain_text("dB", timeout=LONG)
     page.close()
 
