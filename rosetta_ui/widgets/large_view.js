@@ -252,6 +252,7 @@ function withoutPictures() {
   content.hidden = false;
   figures.replaceChildren(...drawn.bare(row));
   part("thumbs").replaceChildren();
+  part("strip").hidden = true;
 }
 
 function missing(neuron) {
@@ -282,6 +283,7 @@ function describe() {
 function draw() {
   message.hidden = true;
   content.hidden = false;
+  part("strip").hidden = false;
   tiles = row.cells.map((cell) => drawn.figure(cell, answer));
   const first = drawn.generated(row, answer, get("gallery").threshold);
   figures.replaceChildren(first, ...tiles.map((tile) => tile.node));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ TABS = {
     "edit": "#drag-pad img.picture:not([hidden])",
     "invert": "#invert-form [data-filled=yes] .choice",
 }
+
+
+# How far what was seen has moved without being asked to: the "cumulative layout shift".
+SHIFTS = """() => new Promise((resolve) => {
+  new PerformanceObserver((list) => resolve(
+    list.getEntries().reduce((sum, e) => sum + (e.hadRecentInput ? 0 : e.value), 0)
+  )).observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => resolve(0), 2000);
+})"""
 
 
 def settled(page: Page, tab: str) -> Page:
@@ -67,6 +77,18 @@ def test_axe_finds_no_serious_violation_on_any_tab(
             if v["impact"] in ("serious", "critical")
         ]
         assert serious == [], tab
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_nothing_jumps_while_a_tab_loads(
+    drawn_app: str, open_page: OpenPage, saw: Callable[[str], None], width: int
+) -> None:
+    for tab in TABS:
+        address = f"{drawn_app}/?tab={tab}&result=bundled"
+        page = settled(open_page(address, width, 900), tab)
+        moved = page.evaluate(SHIFTS)
+        saw(f"layout: {tab} at {width} px moved by {moved:.3f} while it loaded (good: below 0.1)")
+        assert moved < 0.25, tab  # from here on it is called poor
 
 
 def test_the_theme_that_a_person_chose_survives_a_reload(
