@@ -205,6 +205,7 @@ function showRows(next) {
 
 function waiting() {
   rows = [];
+  measure(); // before anything is seen: the observer tells only after the first drawing
   for (const line of lines.values()) line.remove();
   lines = new Map();
   message.hidden = true;
