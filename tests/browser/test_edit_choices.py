@@ -225,14 +225,26 @@ def test_neurons_under_the_pointer_are_listed_chosen_and_removed(
 
 
 @pytest.mark.weights
-def test_matched_neurons_need_a_result_of_this_generator(
+def test_matched_neurons_and_concepts_are_listed_and_need_a_result_of_this_generator(
     edit_app: str, open_page: OpenPage
 ) -> None:
     page = opened(open_page, edit_app)
+    heard = page.locator("#edit-panel [data-id=units-said]")
+    for kind in ("matched", "concept"):
+        moved(page, kind)
+        expect(heard).to_contain_text("as they see this picture", timeout=LONG)
+        expect(units(page).locator("canvas").first).to_be_visible()
+    drag(page, (0.5, 0.5), (0.6, 0.5))
+    wait_done(page, 1)
+    (step,) = recipe(page)["steps"]
+    assert sum(map(len, step["units"].values())) >= units(page).count()
+
+    page.locator("#edit-panel [data-id=generator]").select_option("tiny-gan")
     for kind in ("matched", "concept"):
         box = page.locator(f"[name=edit-choice][value={kind}]")
         expect(box).to_be_disabled()
         expect(page.locator("#edit-panel .choice", has=box)).to_contain_text("run a match first")
+    expect(page.locator("#edit-panel [name=edit-choice][value=usual]")).to_be_checked()
 
 
 @pytest.mark.weights
