@@ -72,6 +72,18 @@ def edit_app(zoo: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         yield address
 
 
+@pytest.fixture
+def watched_app(zoo: Any, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The real app, and the file in which it notes whether it inverts; what Edit holds for open
+    pages stands in the .json beside it."""
+    (tmp_path / "zoo").symlink_to(zoo.root / "zoo", target_is_directory=True)
+    port, note = free_port(), tmp_path / "note"
+    command = [sys.executable, str(HERE / "watched_app.py"), str(note), "--port", str(port)]
+    command += ["--cache-dir", str(tmp_path), "--device", "cpu", "--no-fetch"]
+    with running(command, port, 30 * PATIENCE) as address:
+        yield address, note
+
+
 @contextmanager
 def _drawn() -> Generator[str]:
     port = free_port()

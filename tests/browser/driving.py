@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 HERE = Path(__file__).resolve().parent
@@ -30,6 +31,16 @@ CHROMIUM_FLAGS = [
 PATIENCE = 5  # a goal of n seconds is waited for n * PATIENCE; what was seen is printed
 
 OpenPage = Callable[..., Page]
+
+
+def serious_violations(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe-core finds on a page that is serious or critical: rules and the nodes they fail."""
+    found = Axe().run(page).response["violations"]
+    return [
+        (v["id"], [n["html"][:160] for n in v["nodes"][:4]])
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
 
 
 def free_port() -> int:

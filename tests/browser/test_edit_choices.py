@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from driving import PATIENCE, OpenPage, free_port, running
+from driving import PATIENCE, OpenPage
 from edit_hands import (
     LONG,
     asked,
@@ -334,22 +332,11 @@ def test_17_a_photo_that_was_inverted_is_copied_from_and_blended_towards(
     expect(picture(page)).to_have_attribute("src", inverted, timeout=LONG)
 
 
-@pytest.fixture
-def watched_app(zoo: Any, tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The real app, and the file in which it notes what it holds for open pages."""
-    (tmp_path / "zoo").symlink_to(zoo.root / "zoo", target_is_directory=True)
-    port, note = free_port(), tmp_path / "note"
-    command = [sys.executable, str(HERE / "watched_app.py"), str(note), "--port", str(port)]
-    command += ["--cache-dir", str(tmp_path), "--device", "cpu", "--no-fetch"]
-    with running(command, port, 30 * PATIENCE) as address:
-        yield address, note.with_suffix(".json")
-
-
 @pytest.mark.weights
 def test_closing_one_of_two_tabs_frees_all_that_it_had_and_nothing_else(
     watched_app: tuple[str, Path], open_page: OpenPage, saw: Saw
 ) -> None:
-    address, note = watched_app
+    address, note = watched_app[0], watched_app[1].with_suffix(".json")
 
     def until(pages: int, edits: int) -> float:
         """Seconds until so many pages are known, and at most so many edits run or wait."""

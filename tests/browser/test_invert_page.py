@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from driving import PATIENCE, OpenPage, free_port, running
+from driving import PATIENCE, OpenPage, free_port, running, serious_violations
 from fake_engine import draw
 from PIL import Image
 from playwright.sync_api import FilePayload, Locator, Page, expect
@@ -193,17 +192,6 @@ def test_17_stop_keeps_the_best_and_continue_goes_on_from_it(
     wait_state(page, "done")
     expect(card).to_have_count(1)
     assert int(str(points.get_attribute("data-points"))) >= min(before, 240)
-
-
-@pytest.fixture
-def watched_app(zoo: Any, tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The real app, and the file in which it notes whether it inverts."""
-    (tmp_path / "zoo").symlink_to(zoo.root / "zoo", target_is_directory=True)
-    port, note = free_port(), tmp_path / "note"
-    command = [sys.executable, str(HERE / "watched_app.py"), str(note), "--port", str(port)]
-    command += ["--cache-dir", str(tmp_path), "--device", "cpu", "--no-fetch"]
-    with running(command, port, 30 * PATIENCE) as address:
-        yield address, note
 
 
 @pytest.mark.weights
@@ -618,10 +606,4 @@ def test_a_result_fits_its_width_and_is_photographed(
     assert over <= 0
     if width == 3840:
         return
-    found = Axe().run(page).response["violations"]
-    serious = [
-        (v["id"], [n["html"][:160] for n in v["nodes"][:4]])
-        for v in found
-        if v["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious_violations(page) == []

@@ -8,8 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from driving import OpenPage
+from driving import OpenPage, serious_violations
 from playwright.sync_api import Browser, Page, expect
 
 from rosetta_ui.rendering.page import PageFacts, PageNeuron, gallery_page
@@ -166,13 +165,7 @@ def test_plots_fit_are_accessible_and_are_photographed(
     page.wait_for_selector("#compare-view [data-drawn]")
     page.locator("#compare-view").screenshot(path=artefacts / f"compare-{width}-{theme}.png")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    found = Axe().run(page).response["violations"]
-    serious = [
-        (v["id"], [n["html"][:160] for n in v["nodes"][:4]])
-        for v in found
-        if v["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious_violations(page) == []
 
 
 def test_the_export_menu_makes_page_film_and_table_and_reads_names_back(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from driving import OpenPage
+from driving import OpenPage, serious_violations
 from playwright.sync_api import Locator, Page, expect
 
 pytestmark = [
@@ -206,10 +205,4 @@ def test_a_running_match_and_a_marked_place_fit_and_are_photographed(
     page.wait_for_timeout(300)  # a smooth scroll to the large view may still run
     page.screenshot(path=artefacts / f"place-{width}-{theme}.png")
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    found = Axe().run(page).response["violations"]
-    serious = [
-        (v["id"], [n["html"][:160] for n in v["nodes"][:4]])
-        for v in found
-        if v["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
+    assert serious_violations(page) == []
