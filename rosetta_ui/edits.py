@@ -111,7 +111,8 @@ class Blend:
     share: float
 
 
-Edit = Shift | Zoom | Rotate | Mirror | Scale | Paste | Blend
+Move = Shift | Zoom | Rotate | Mirror
+Edit = Move | Scale | Paste | Blend
 
 
 def part_of(edit: Edit, share: float) -> Edit:
@@ -129,6 +130,11 @@ def part_of(edit: Edit, share: float) -> Edit:
             return Blend(all_of_it * share)
         case Mirror() | Paste():
             return edit
+
+
+def only_moves(edits: Iterable[Edit]) -> bool:
+    """Whether the edits do nothing but move what is there."""
+    return all(isinstance(edit, Move) for edit in edits)
 
 
 def has_parts(edits: Iterable[Edit]) -> bool:
@@ -156,6 +162,9 @@ class EditSettings:
             the maps are; of a small one where the full one is slow.
         keep: weight of the units whose strength is not asked to change: they should go on seeing
             what they saw; 0 leaves them free. Only where an edit changes nothing but strength.
+        early: the maps of early layers are moved as asked (`Latents.moved`), and the latent makes
+            up for what is left. Only where an edit does nothing but move. One step leaves the
+            latent as it is.
     """
 
     space: Space
@@ -170,6 +179,7 @@ class EditSettings:
     coarse_first: bool = False
     colours: float = 0.0
     keep: float = 0.0
+    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -305,7 +315,7 @@ class Trying:
     """How hard to try, as far as a person says it; None takes what works for the generator.
 
     Attributes:
-        steps, restarts, pull, learning_rate, stages, coarse_first, colours, space: as in
+        steps, restarts, pull, learning_rate, stages, coarse_first, colours, space, early: as in
             `EditSettings`.
     """
 
@@ -317,6 +327,7 @@ class Trying:
     coarse_first: bool | None = None
     colours: float | None = None
     space: Space | None = None
+    early: bool | None = None
 
 
 @dataclass(frozen=True)

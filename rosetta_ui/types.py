@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from rosetta_ui.affine import STILL, Affine
 from rosetta_ui.errors import BadRequestError, UnknownLayerError
 
 Role = Literal["generator", "backbone"]
@@ -329,12 +330,14 @@ class Latents:
         values: float32.
         class_index: of every sample, or None.
         psi: truncation that synthesis applies (z) or that has been applied already (w, w+).
+        moved: how the generator's early maps are moved while it draws them (`models.moving`).
     """
 
     space: Space
     values: NDArray[np.float32]
     class_index: int | None = None
     psi: float = 1.0
+    moved: Affine = STILL
 
     def __len__(self) -> int:
         return int(self.values.shape[0])

@@ -94,6 +94,14 @@ def edit(
         float | None,
         Text(help="Weight of the picture's own colours, moved too.", show_default="measured"),
     ] = None,
+    early: Annotated[
+        bool | None,
+        Text(
+            "--early/--latent-only",
+            help="Move the maps of early layers, or only the latent.",
+            show_default="measured",
+        ),
+    ] = None,
     space: Annotated[
         str | None, Text(help="Of the latent that moves: z, w or w+.", show_default="measured")
     ] = None,
@@ -127,7 +135,7 @@ def edit(
             return
         moves = _moves(shift, zoom, rotate, mirror)
         given = {"steps": steps, "restarts": restarts, "pull": pull, "stages": small_steps}
-        given |= {"coarse_first": coarse_first, "colours": colours, "space": space}
+        given |= {"coarse_first": coarse_first, "colours": colours, "space": space, "early": early}
         trying = trying_of(given)
         wanted = [
             *_requests(moves, paste, unit or [], units, trying),

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rosetta_ui.affine import between
 from rosetta_ui.editing.course import in_space
 from rosetta_ui.edits import PictureState
 from rosetta_ui.errors import BadRequestError
@@ -48,7 +49,8 @@ def blended(generator: Generator, one: PictureState, other: PictureState, share:
     first, second = (in_space(generator, state.latents, space) for state in (one, other))
     mixed = slerp(first, second, share) if space == "z" else first + share * (second - first)
     values = mixed.cpu().numpy().astype(np.float32)
-    return Latents(space, values, one.class_index, one.psi)
+    moved = between(one.latents.moved, other.latents.moved, share)
+    return Latents(space, values, one.class_index, one.psi, moved)
 
 
 def slerp(one: Tensor, other: Tensor, share: float) -> Tensor:

@@ -6,13 +6,14 @@ and its `EditSetup`; knows no frame, no page and no backbone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rosetta_ui.affine import Affine, then, undoing
 from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.edit import (
     Colours,
@@ -22,6 +23,7 @@ from rosetta_ui.editing.edit import (
     Target,
     chosen_maps,
     early_rows_first,
+    moved_targets,
     targets_of,
 )
 from rosetta_ui.editing.keeping import Keeping, kept_units
@@ -29,9 +31,20 @@ from rosetta_ui.editing.latents import PRIOR_SEED, natural_z
 from rosetta_ui.editing.optimise import Problem, Schedule
 from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.editing.setup import EditSetup, usual_units
-from rosetta_ui.edits import Edit, EditStep, Paste, PictureState, Rung, Scale, part_of
+from rosetta_ui.editing.targets import whole_of
+from rosetta_ui.edits import (
+    Edit,
+    EditStep,
+    Paste,
+    PictureState,
+    Rung,
+    Scale,
+    only_moves,
+    part_of,
+)
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.generator import Generator
+from rosetta_ui.models.moving import done_at
 from rosetta_ui.types import Latents, LayerSpec, Space
 
 NATURAL_SEED = PRIOR_SEED - 6
@@ -81,8 +94,20 @@ class Course:
             self._keeping = Keeping.of(self._chosen, step.units, settings.keep)
         start = in_space(generator, state.latents, settings.space)
         one = Coordinates(
-            settings.space, start, setup.prior, state.class_index, state.psi, settings.band
+            settings.space,
+            start,
+            setup.prior,
+            state.class_index,
+            state.psi,
+            settings.band,
+            moved=(state.latents.moved,),
         )
+        if settings.early and not only_moves(step.edits):
+            raise BadRequestError(
+                "Early maps can only be moved, and this edit does more than that.",
+                "Leave early layers out of it.",
+            )
+        self._before = state.latents.moved
         # A neuron's strength says nothing of the colours that it should have.
         self._coloured = bool(settings.colours) and not any(
             isinstance(each, Scale) for each in step.edits
@@ -92,7 +117,7 @@ class Course:
             self._source: Maps = self._maps
             self._image = self._copied = self._drawn(one) if self._coloured else None
             if step.source is not None and any(isinstance(e, Paste) for e in step.edits):
-                other = _of(generator, setup, step.source)
+                other = standing_at(generator, setup, step.source)
                 self._source = self._seen(other)
                 self._copied = self._drawn(other) if self._coloured else None
             self._lowest = {
@@ -104,13 +129,15 @@ class Course:
     def problem(self, stage: int) -> Problem:
         """The loss of a stage, from 0."""
         settings, ladder = self._step.settings, self._step.ladder
+        share = (stage + 1) / self.stages
+        where = replace(self.where, moved=self._moved(share))
         pulls = torch.tensor([rung.pull for rung in ladder]).to(self.where.start)
         problem = EditProblem(
-            self._drawer(self.where, self._chosen.layers, self._image is not None),
+            self._drawer(where, self._chosen.layers, self._image is not None),
             self._chosen,
-            self._targets((stage + 1) / self.stages),
-            self.where,
-            colours=self._colours((stage + 1) / self.stages),
+            self._targets(share),
+            where,
+            colours=self._colours(share),
             pull=pulls if ladder else settings.pull,
         )
         if not settings.coarse_first or settings.space != "w+":
@@ -148,6 +175,7 @@ class Course:
             where.class_index,
             where.psi,
             self._check,
+            where.moved,
         )
 
     def _drawn(self, where: Coordinates) -> Tensor:
@@ -171,11 +199,32 @@ class Course:
         each: list[dict[str, Target]] = []
         for rung in self._rungs():
             edits = self._parts(share * rung.share)
+            if self._step.settings.early:
+                each.append(moved_targets(self._maps, self._ways(edits)))
+                continue
             wanted = targets_of(self._maps, edits, lowest=self._lowest, source=self._source)
             if self._keeping is not None:
                 wanted = self._keeping.targets(wanted, self._maps, edits)
             each.append(wanted)
         return {name: Target.side_by_side([t[name] for t in each]) for name in each[0]}
+
+    def _moved(self, share: float) -> tuple[Affine, ...]:
+        """How early maps are moved at a share of the edit: once for all, or once a rung."""
+        if not self._step.settings.early:
+            return (self._before,)
+        return tuple(
+            then(self._before, whole_of(self._parts(share * rung.share))) for rung in self._rungs()
+        )
+
+    def _ways(self, edits: Sequence[Edit]) -> dict[str, Affine]:
+        """How the maps of each layer should move: as far as the early ones take them there.
+
+        Those before the last layer that is moved cannot move further, and keep what they hold.
+        """
+        layers, movable = self._generator.layers, self._generator.movable
+        before = done_at(layers, movable, self._before)
+        after = done_at(layers, movable, then(self._before, whole_of(edits)))
+        return {spec.name: then(undoing(before[spec.name]), after[spec.name]) for spec in layers}
 
     def _rungs(self) -> tuple[Rung, ...]:
         return self._step.ladder or (Rung(1.0, self._step.settings.pull),)
@@ -190,11 +239,11 @@ class Course:
         start = one.start.expand(count, *one.start.shape[1:]).contiguous()
         if count > 1 and settings.natural and not ladder:
             start = torch.cat([one.start, self._natural(one, count - 1)])
-        return replace(one, start=start)
+        return replace(one, start=start, moved=self._moved(1.0))
 
     def _natural(self, one: Coordinates, count: int) -> Tensor:
         """The natural pictures whose maps fit the target best: latents [count, ...]."""
-        targets = self._targets(1.0)
+        targets, one = self._targets(1.0), replace(one, moved=self._moved(1.0))
         batch = 64 if max(self._generator.card.image_size) <= 128 else 4
         losses: list[Tensor] = []
         found: list[Tensor] = []
@@ -212,13 +261,15 @@ class Course:
         return torch.cat(found)[best].clone()
 
 
-def _of(generator: Generator, setup: EditSetup, state: PictureState) -> Coordinates:
+def standing_at(generator: Generator, setup: EditSetup, state: PictureState) -> Coordinates:
+    """Coordinates of a picture as it is."""
     return Coordinates(
         state.latents.space,
         torch.from_numpy(state.latents.values).to(generator.device),
         setup.prior,
         state.class_index,
         state.psi,
+        moved=(state.latents.moved,),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from rosetta_ui.affine import STILL, Affine
 from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.probing.taps import tap
@@ -29,6 +30,7 @@ class Drawer:
         class_index: for class-conditional generators.
         psi: truncation that applies to z.
         check: called inside the forward pass; may raise `Cancelled`.
+        moved: how early maps are moved meanwhile: once for the whole batch, or once for each.
     """
 
     generator: Generator
@@ -38,6 +40,7 @@ class Drawer:
     class_index: int | None = None
     psi: float = 1.0
     check: Callable[[], None] = lambda: None
+    moved: tuple[Affine, ...] = (STILL,)
 
     def draw(self, latents: Tensor, space: Space) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Pictures [n, 3, S, S], or None, and the wanted layers' maps; differentiable."""
@@ -48,9 +51,12 @@ class Drawer:
         images: Tensor | None = None
         # A pass to the end is watched at every layer, so that Stop comes inside it.
         watched = self.generator.layers if whole else _once(seen)
-        with tap(
-            self.generator.net, watched, stop=not whole, on_output=lambda _: self.check()
-        ) as maps:
+        with (
+            self.generator.moving(*self.moved),
+            tap(
+                self.generator.net, watched, stop=not whole, on_output=lambda _: self.check()
+            ) as maps,
+        ):
             images = self.generator.synthesise_from(
                 latents, space, class_index=self.class_index, psi=self.psi
             )

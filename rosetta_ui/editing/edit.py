@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from rosetta_ui.affine import STILL, Affine
 from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.latents import Prior
 from rosetta_ui.editing.losses import ChosenUnits, correlation
@@ -28,6 +29,9 @@ Maps = Mapping[str, Tensor]
 REGION_WEIGHT = 2.0
 """Cells of a region that is changed weigh three times as much, and nine in a correlation: a tenth
 of the picture then counts as much as the rest. Without it a pasted box was not drawn at all."""
+
+SEEN = 1e-4
+"""A cell counts when its whole bilinear source is inside, up to float32's rounding."""
 
 COARSE_SHARE = 0.5
 """Share of the steps after which all rows of w+ move; a quarter of them moves from the start."""
@@ -95,6 +99,21 @@ def targets_of(
     }
 
 
+def moved_targets(maps: Maps, ways: Mapping[str, Affine]) -> dict[str, Target]:
+    """The targets of maps of which each layer goes its own way.
+
+    Args:
+        maps: layer → [n, units, H, W], standardised, of the starting picture.
+        ways: layer → its move.
+    """
+    found: dict[str, Target] = {}
+    for name, each in maps.items():
+        seen = warp(torch.ones_like(each[0, :1]), ways[name])[0]
+        mask = (seen > 1 - SEEN).to(each.dtype)
+        found[name] = Target(warp(each, ways[name]), mask)
+    return found
+
+
 def _target(
     maps: Tensor, edits: Sequence[Edit], lowest: Tensor | None, source: Tensor | None
 ) -> Target:
@@ -116,8 +135,7 @@ def _target(
         else:
             maps = warp(maps, affine_of(edit))
             seen = warp(seen, affine_of(edit))
-    # A cell counts when its whole bilinear source is inside; 1e-4 for float32's rounding.
-    return Target(maps, (seen[0] > 1 - 1e-4).to(maps.dtype) * weight, strength)
+    return Target(maps, (seen[0] > 1 - SEEN).to(maps.dtype) * weight, strength)
 
 
 @dataclass(frozen=True)
@@ -139,6 +157,7 @@ class Coordinates:
         band: how far the mean square of z may lie from 1, in natural deviations √(2/d); 0 keeps the
             start's own norm. A start outside the band widens it.
         reach: how many natural deviations a row of w may move in all; 0 for any number.
+        moved: how early maps are moved: once for the whole batch, or once for each start.
     """
 
     space: Space
@@ -148,6 +167,11 @@ class Coordinates:
     psi: float = 1.0
     band: float = 0.0
     reach: float = 0.0
+    moved: tuple[Affine, ...] = (STILL,)
+
+    def moved_of(self, which: int) -> Affine:
+        """How the early maps of one start are moved."""
+        return self.moved[which if len(self.moved) > 1 else 0]
 
     def origin(self) -> Tensor:
         """Coordinates of the start."""
@@ -292,7 +316,10 @@ def chosen_maps(
     Returns:
         Layer → [n, units, H, W].
     """
-    with tap(generator.net, chosen.layers, stop=True, on_output=check) as maps:
+    with (
+        generator.moving(*where.moved),
+        tap(generator.net, chosen.layers, stop=True, on_output=check) as maps,
+    ):
         generator.synthesise_from(
             where.start if latents is None else latents,
             where.space,

@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rosetta_ui.editing.targets import Affine, affine_of, mask_of, paste, placed, valid, warp
+from rosetta_ui.affine import STILL, Affine, then
+from rosetta_ui.editing.targets import affine_of, mask_of, paste, placed, valid, warp
 from rosetta_ui.edits import Blend, Edit, Paste, Scale
 from rosetta_ui.errors import NotSpatialError
 from rosetta_ui.models.backbone import Backbone
@@ -83,15 +83,14 @@ def asked(
 def _moves(edits: Sequence[Edit]) -> list[Affine | Paste]:
     """Copies as they are, and each run of moves between them as one affine map."""
     found: list[Affine | Paste] = []
-    total = np.eye(3)
+    total = STILL
     for edit in (*edits, None):
         if edit is not None and not isinstance(edit, Paste):
-            total = total @ np.array([*affine_of(edit), (0.0, 0.0, 1.0)])
+            total = then(total, affine_of(edit))
             continue
-        if not np.array_equal(total, np.eye(3)):
-            (a, b, c), (d, e, f) = total[:2].tolist()
-            found.append(((a, b, c), (d, e, f)))
-            total = np.eye(3)
+        if total != STILL:
+            found.append(total)
+            total = STILL
         if edit is not None:
             found.append(edit)
     return found

@@ -17,10 +17,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from rosetta_ui.editing.latents import PRIOR_SEED, natural_z
-from rosetta_ui.edits import PictureState
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.probing.taps import tap
-from rosetta_ui.types import LayerSpec, Space
+from rosetta_ui.types import LayerSpec
 
 SIDE = 64
 FIT_PICTURES = 12
@@ -80,15 +79,6 @@ class PreviewHead:
         rest, truth = torch.cat(inputs[FIT_PICTURES:]), torch.cat(colours[FIT_PICTURES:])
         error = float((rest @ weight - truth).div(2).square().mean().sqrt())
         return cls(spec.name, weight.float().clone(), error)
-
-    def draw(
-        self, generator: Generator, values: Tensor, space: Space, state: PictureState
-    ) -> Tensor:
-        """Small pictures [n, 3, h, w] in [-1, 1] of latents in a space, from a stopped forward."""
-        spec = next(s for s in generator.layers if s.name == self.layer)
-        with torch.no_grad(), tap(generator.net, [spec], stop=True) as maps:
-            generator.synthesise_from(values, space, class_index=state.class_index, psi=state.psi)
-        return self.colours(maps[spec.name])
 
     def colours(self, maps: Tensor) -> Tensor:
         """[n, channels, h, w] of the layer → [n, 3, h, w] in [-1, 1], differentiably."""

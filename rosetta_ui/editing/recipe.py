@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from rosetta_ui.affine import STILL, Affine
 from rosetta_ui.edits import (
     Blend,
     Edit,
@@ -37,10 +38,16 @@ from rosetta_ui.edits import (
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.types import Latents, Space, Unit
 
-SCHEMA = 1
+SCHEMA = 2
+READ = (1, SCHEMA)
+"""Versions that are read; those of 1 move no early maps."""
+
 MOST_STEPS = 1000
 MOST_RUNGS = 16
 MOST_NATURAL = 8192
+MOST_MOVED = 1000.0
+"""Entries of a move, and how much smaller it may draw the picture."""
+
 MOST_VALUES = 1 << 20
 """Entries that a latent in a foreign recipe may have; the largest known w+ has 12 thousand."""
 
@@ -129,9 +136,11 @@ def choice_of(data: object) -> UnitChoice:
 
 def trying_of(data: Mapping[Any, Any]) -> Trying:
     """Read how hard to try; what is missing is left to the generator's own."""
-    whole = {k: _whole(data[k]) for k in ("steps", "restarts", "stages") if data.get(k) is not None}
+    whole: dict[str, Any] = {
+        k: _whole(data[k]) for k in ("steps", "restarts", "stages") if data.get(k) is not None
+    }
     pull, colours = (data.get(name) for name in ("pull", "colours"))
-    coarse, space = (data.get(name) for name in ("coarse_first", "space"))
+    coarse, space, early = (data.get(name) for name in ("coarse_first", "space", "early"))
     if space is not None and space not in get_args(Space):
         raise _wrong(f"{space!r}", f"a space out of {', '.join(get_args(Space))}")
     return Trying(
@@ -140,6 +149,7 @@ def trying_of(data: Mapping[Any, Any]) -> Trying:
         coarse_first=None if coarse is None else _flag(coarse),
         colours=None if colours is None else _number(colours),
         space=space,
+        early=None if early is None else _flag(early),
     )
 
 
@@ -212,7 +222,7 @@ def recipe_state(data: object) -> PictureState:
     """
     if not isinstance(data, Mapping) or data.get("kind") != "rosetta-edit":
         raise BadRequestError("This file is no recipe of an edit.", "Choose a downloaded recipe.")
-    if data.get("schema") != SCHEMA:
+    if data.get("schema") not in READ:
         raise BadRequestError(
             f"This recipe has version {data.get('schema')!r}, but version {SCHEMA} is read here."
         )
@@ -307,7 +317,7 @@ def settings_of(data: object) -> EditSettings:
     more: dict[str, Any] = {k: _whole(data[k]) for k in ("natural", "stages") if k in data}
     more["patience"] = _whole(data.get("patience", 30))
     more |= {name: _number(data.get(name, 0)) for name in ("band", "colours", "keep")}
-    more["coarse_first"] = _flag(data.get("coarse_first", False))
+    more |= {name: _flag(data.get(name, False)) for name in ("coarse_first", "early")}
     return checked_settings(EditSettings(data["space"], steps, rate, restarts, pull, **more))
 
 
@@ -344,6 +354,7 @@ def _latents_json(latents: Latents) -> dict[str, Any]:
         "space": latents.space,
         "shape": list(values.shape),
         "values": base64.b64encode(values.tobytes()).decode("ascii"),
+        "moved": [list(row) for row in latents.moved],
     }
 
 
@@ -365,7 +376,19 @@ def _latents_of(data: object, class_index: int | None, psi: float) -> Latents:
     values = np.frombuffer(content, "<f4").reshape(shape).astype(np.float32)
     if not np.isfinite(values).all():
         raise BadRequestError("A latent in the recipe is not finite.")
-    return Latents(data["space"], values, class_index, psi)
+    return Latents(data["space"], values, class_index, psi, _moved_of(data.get("moved")))
+
+
+def _moved_of(data: object) -> Affine:
+    if data is None:
+        return STILL
+    if not isinstance(data, list) or [len(r) if isinstance(r, list) else 0 for r in data] != [3, 3]:
+        raise _wrong("the move of a latent's early maps", "two rows of three numbers")
+    (a, b, c), (d, e, f) = ([_number(value) for value in row] for row in data)
+    largest = max(abs(value) for value in (a, b, c, d, e, f))
+    if largest > MOST_MOVED or abs(a * e - b * d) < 1 / MOST_MOVED:
+        raise _wrong("the move of a latent's early maps", "one that leaves a picture")
+    return (a, b, c), (d, e, f)
 
 
 def _number(value: object) -> float:

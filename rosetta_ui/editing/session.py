@@ -18,6 +18,7 @@ from torch import Tensor
 
 from rosetta_ui.editing.blending import blended
 from rosetta_ui.editing.course import Course
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.edit import Coordinates
 from rosetta_ui.editing.optimise import Descent, descend
 from rosetta_ui.editing.preview_head import PreviewHead
@@ -25,7 +26,7 @@ from rosetta_ui.editing.setup import EditSetup
 from rosetta_ui.edits import Blend, EditFrame, EditStep, PictureState
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.generator import Generator
-from rosetta_ui.types import Latents, Space
+from rosetta_ui.types import Latents
 
 Check = Callable[[], None]
 
@@ -105,7 +106,7 @@ def edit(
         yield _blend(bench, state, step)
         return
     last, where = yield from _descended(bench, state, step, check)
-    latents = _latents(last, where, state, _best(last, step))
+    latents = best_latents(last, where, _best(last, step))
     after = replace(state, latents=latents, steps=(*state.steps, step))
     check()
     picture = drawn(bench.generator, latents)
@@ -133,7 +134,7 @@ def ladder(
     return tuple(
         replace(
             state,
-            latents=_latents(last, where, state, rung),
+            latents=best_latents(last, where, rung),
             steps=(*state.steps, replace(step, rung=rung)),
         )
         for rung in range(len(step.ladder))
@@ -156,8 +157,7 @@ def _descended(
             frame = EditFrame(number, step.settings.steps, float(last.best_total[best]))
             begun = time.monotonic()
             if begun >= next_frame and number > 1:
-                values = course.where.latents(last.best)[best : best + 1]
-                shown = _frame(bench, state, values, step.settings.space)
+                shown = _frame(bench, course.where, last.best, best)
                 error = float("nan") if bench.head is None else bench.head.error
                 frame = replace(frame, picture=shown, preview=True, error=error)
                 took = time.monotonic() - begun
@@ -169,10 +169,15 @@ def _descended(
     return replace(last, step=done, steps=step.settings.steps), course.where
 
 
-def _latents(descent: Descent, where: Coordinates, state: PictureState, which: int) -> Latents:
+def best_latents(descent: Descent, where: Coordinates, which: int) -> Latents:
+    """The best latent of one of a descent's starts."""
     values = where.latents(descent.best)[which : which + 1].detach()
     return Latents(
-        where.space, values.cpu().numpy().astype(np.float32), state.class_index, state.psi
+        where.space,
+        values.cpu().numpy().astype(np.float32),
+        where.class_index,
+        where.psi,
+        where.moved_of(which),
     )
 
 
@@ -204,13 +209,18 @@ def _best(descent: Descent, step: EditStep) -> int:
     return step.rung if step.ladder else int(descent.best_total.argmin())
 
 
-def _frame(
-    bench: EditBench, state: PictureState, values: Tensor, space: Space
-) -> NDArray[np.uint8]:
+def _frame(bench: EditBench, where: Coordinates, at: Tensor, which: int) -> NDArray[np.uint8]:
+    drawer = Drawer(
+        bench.generator,
+        (),
+        True,
+        bench.head,
+        where.class_index,
+        where.psi,
+        moved=(where.moved_of(which),),
+    )
     with torch.no_grad():
-        if bench.head is not None:
-            return as_picture(bench.head.draw(bench.generator, values, space, state))
-        image = bench.generator.synthesise_from(
-            values, space, class_index=state.class_index, psi=state.psi
-        )
-    return as_picture(image)
+        images, _ = drawer.draw(where.latents(at)[which : which + 1], where.space)
+    if images is None:
+        raise ValueError("a drawer of pictures gives one")
+    return as_picture(images)

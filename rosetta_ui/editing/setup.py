@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rosetta_ui.editing.latents import PRIOR_SEED, Prior, fit_prior, natural_z
 from rosetta_ui.editing.losses import ChosenUnits
-from rosetta_ui.edits import Edit, EditSettings, Paste, Scale
+from rosetta_ui.edits import Edit, EditSettings, Mirror, Paste, Scale, Shift, Zoom, only_moves
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.probing.taps import tap
@@ -45,6 +45,9 @@ def usual_units(layers: Sequence[LayerSpec]) -> tuple[Unit, ...]:
     return tuple(spec.unit(c) for spec in middle for c in range(spec.channels))
 
 
+ZOOM_RESTARTS = 4
+"""Starts of a zoom in z: the judge's verdict on 1.25 times goes from 0.836 to 0.860."""
+
 KEEP = 1.0
 """Weight of the units that a change of strength should leave alone. With 0 a face whose hair was
 taken away became another person's, at 0.3 its background still changed."""
@@ -52,22 +55,40 @@ taken away became another person's, at 0.3 its background still changed."""
 
 def usual_settings(card: ModelCard, edits: Sequence[Edit] = ()) -> EditSettings:
     """What works for a generator and an edit, by measurement (`bench edit`)."""
-    settings = _usual_moves(card, edits)
-    if edits and all(isinstance(edit, Scale) for edit in edits):
-        return replace(settings, keep=KEEP)
+    settings = latent_settings(card, edits)
+    if early_helps(card, edits):
+        # The latent has nothing to add: 80 steps more take a zoom of MobileStyleGAN from 0.93 to
+        # 0.91, a shift of the DCGAN from 0.959 to 0.950, and faces further from natural ones.
+        return replace(settings, early=True, steps=1)
     return settings
 
 
-def _usual_moves(card: ModelCard, edits: Sequence[Edit]) -> EditSettings:
+def early_helps(card: ModelCard, edits: Sequence[Edit]) -> bool:
+    """Whether moving early maps does more for an edit than moving the latent.
+
+    Styles leave the place of things to the maps, so that all moves go; what z alone draws bears
+    whole cells only (zoomed by 1.25: 0.52 to 0.71 on the DCGAN, 0.84 by its latent; mirrored: 0.73,
+    and 0.63 to 0.70 by its latent).
+    """
+    if not edits or not only_moves(edits):
+        return False
+    return "w+" in card.spaces or all(isinstance(edit, Shift | Mirror) for edit in edits)
+
+
+def latent_settings(card: ModelCard, edits: Sequence[Edit] = ()) -> EditSettings:
+    """The same where the latent alone moves."""
+    strengths = bool(edits) and all(isinstance(edit, Scale) for edit in edits)
+    keep = KEEP if strengths else 0.0
     if "w+" in card.spaces:
         # A pull of 0.1 smears the eyes of shifted faces and leaves natural w (97th percentile and
         # beyond); a neuron's strength and a pasted box need it.
         pull = 0.1 if edits and all(isinstance(e, Scale | Paste) for e in edits) else 0.6
-        return EditSettings("w+", steps=80, learning_rate=0.05, pull=pull, colours=2.0)
+        return EditSettings("w+", steps=80, learning_rate=0.05, pull=pull, colours=2.0, keep=keep)
     # A rate of 0.3 reaches no better loss, and another person's face; 0.05 is not there in time.
     # Colours bring the judge's verdict on a shift of 12 % from 0.79 to 0.82, and more of them take
     # it back; a wider norm brings as much, but lies at the 91st percentile of natural ones.
-    return EditSettings("z", steps=150, learning_rate=0.15, colours=1.0)
+    restarts = ZOOM_RESTARTS if any(isinstance(edit, Zoom) for edit in edits) else 1
+    return EditSettings("z", 150, 0.15, restarts, colours=1.0, keep=keep)
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,15 @@ means the same on every grid.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from rosetta_ui.affine import STILL, Affine, shifted, then
 from rosetta_ui.edits import Blend, Edit, Mirror, Paste, Region, Rotate, Scale, Shift, Zoom
 from rosetta_ui.errors import BadRequestError
-
-Affine = tuple[tuple[float, float, float], tuple[float, float, float]]
-"""Rows of a 2×3 matrix that takes a position (x, y, 1) of the result to its source."""
+from rosetta_ui.models.moving import sample
 
 ZOOM_RANGE = (0.5, 2.0)
 SCALE_RANGE = (0.0, 4.0)
@@ -38,7 +37,7 @@ def affine_of(edit: Edit) -> Affine:
                     f"A shift of ({dx:g}, {dy:g}) leaves nothing in the frame.",
                     "Give fractions of the width and height between -1 and 1.",
                 )
-            return (1.0, 0.0, -dx), (0.0, 1.0, -dy)
+            return shifted(dx, dy)
         case Zoom(factor, x, y):
             low, high = ZOOM_RANGE
             if not low <= factor <= high:
@@ -55,9 +54,17 @@ def affine_of(edit: Edit) -> Affine:
             return (-1.0, 0.0, 1.0), (0.0, 1.0, 0.0)
         case Paste(region, x, y):
             left, top, _, _ = region.bounds
-            return (1.0, 0.0, left - x), (0.0, 1.0, top - y)
+            return shifted(x - left, y - top)
         case Scale() | Blend():
             raise BadRequestError("This change moves nothing.", "Give a shift or a zoom.")
+
+
+def whole_of(edits: Sequence[Edit]) -> Affine:
+    """Several moves as one; raises as `affine_of` does."""
+    total = STILL
+    for edit in edits:
+        total = then(total, affine_of(edit))
+    return total
 
 
 def warp(maps: Tensor, affine: Affine) -> Tensor:
@@ -70,19 +77,7 @@ def warp(maps: Tensor, affine: Affine) -> Tensor:
     Returns:
         Same shape, dtype and device.
     """
-    batched = maps if maps.ndim == 4 else maps[None]
-    height, width = batched.shape[-2:]
-    (a, b, c), (d, e, f) = affine
-    # affine_grid works on [-1, 1]; with u = 2x - 1 the offset becomes a + b + 2c - 1.
-    theta = torch.tensor(
-        [[a, b, a + b + 2 * c - 1], [d, e, d + e + 2 * f - 1]], dtype=maps.dtype, device=maps.device
-    )
-    grid = functional.affine_grid(
-        theta[None].expand(batched.shape[0], 2, 3),
-        [batched.shape[0], 1, height, width],
-        align_corners=False,
-    )
-    moved = functional.grid_sample(batched, grid, padding_mode="zeros", align_corners=False)
+    moved = sample(maps if maps.ndim == 4 else maps[None], [affine], edge="zeros")
     return moved if maps.ndim == 4 else moved[0]
 
 

@@ -16,11 +16,14 @@ from rosetta_ui.editing.recipe import checked_settings
 from rosetta_ui.edits import (
     Blend,
     EditRequest,
+    EditSettings,
     EditStep,
     Paste,
     PictureState,
     Trying,
     UnitChoice,
+    has_parts,
+    only_moves,
 )
 from rosetta_ui.engine.dispatch import dispatch
 from rosetta_ui.engine.jobs import Cancel, JobHandle
@@ -84,9 +87,10 @@ class EditSteps:
         settings = usual_settings(card, request.edits)
         if state.latents.space != "z":
             settings = replace(settings, space=state.latents.space)
+        given = {k: v for k, v in asdict(request.trying or Trying()).items() if v is not None}
+        settings = self._placed(state, request, settings, given)
         if request.choice.kind not in WHOLE:
             settings = replace(settings, colours=0.0)
-        given = {k: v for k, v in asdict(request.trying or Trying()).items() if v is not None}
         settings = checked_settings(replace(settings, **given))
         if given.get("coarse_first") and settings.space != "w+":
             raise BadRequestError(
@@ -94,6 +98,37 @@ class EditSteps:
                 "Leave that choice out, or edit in w+.",
             )
         return EditStep(request.edits, units, settings, source)
+
+    def _placed(
+        self,
+        state: PictureState,
+        request: EditRequest,
+        settings: EditSettings,
+        given: Mapping[str, Any],
+    ) -> EditSettings:
+        """The settings with or without a move of early maps, which takes the whole picture along.
+
+        Raises:
+            BadRequestError: it is asked for, but this edit or this generator cannot have it.
+        """
+        from rosetta_ui.editing.setup import latent_settings
+
+        card = self._bench.registry.card(state.generator, "generator")
+        whole = request.choice.kind in WHOLE
+        able = bool(self._bench.models.generator(state.generator).movable)
+        if given.get("early") and not (whole and only_moves(request.edits)):
+            raise BadRequestError(
+                "Moving early maps takes the whole picture along, and changes nothing else in it.",
+                "Leave that choice out, or shift, zoom, turn or mirror the whole picture.",
+            )
+        if given.get("early") and not able:
+            raise BadRequestError(
+                f"The early maps of '{state.generator}' cannot be moved.", "Leave that choice out."
+            )
+        if settings.early and (not (whole and able) or given.get("early") is False):
+            space = settings.space
+            return replace(latent_settings(card, request.edits), space=space)
+        return settings
 
     def units(self, state: PictureState, choice: UnitChoice) -> tuple[Unit, ...]:
         """The units that a choice means.
@@ -118,6 +153,7 @@ class EditSteps:
         return self._matched(state, choice)
 
     def _ladder(self, step: EditStep) -> EditStep:
+        from rosetta_ui.editing.setup import latent_settings
         from rosetta_ui.engine.editing_frontier import rungs
 
         if any(isinstance(edit, Blend) for edit in step.edits):
@@ -125,7 +161,12 @@ class EditSteps:
                 "A blend of two pictures is natural at every share.", "Move its slider."
             )
         many = rungs(step)
-        settings = replace(step.settings, restarts=1)
+        settings = step.settings
+        if settings.early and not has_parts(step.edits):
+            # Maps are mirrored or not; how far the latent goes is a matter of its pull.
+            card = self._bench.registry.card(step.units[0].model, "generator")
+            settings = replace(latent_settings(card, step.edits), space=settings.space)
+        settings = replace(settings, restarts=1)
         return replace(step, settings=settings, ladder=many, rung=len(many) - 1)
 
     def _source(self, state: PictureState, request: EditRequest) -> PictureState | None:

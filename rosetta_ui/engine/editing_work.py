@@ -15,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from rosetta_ui.editing.edit import Coordinates, chosen_maps
+from rosetta_ui.affine import STILL
+from rosetta_ui.editing.course import standing_at
+from rosetta_ui.editing.edit import chosen_maps
 from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.editing.session import (
     EditBench,
@@ -166,8 +168,7 @@ def _active(bench: Workbench, values: Mapping[str, Any]) -> Iterator[tuple[Unit,
     layers = editable(found.generator.layers)
     units = [spec.unit(c) for spec in layers for c in range(spec.channels)]
     chosen = found.setup.choose(found.generator, units)
-    start = torch.from_numpy(state.latents.values).to(found.generator.device)
-    where = Coordinates(state.latents.space, start, None, state.class_index, state.psi)
+    where = standing_at(found.generator, found.setup, state)
     scored: list[tuple[float, Unit]] = []
     with torch.inference_mode():
         for name, maps in chosen_maps(found.generator, chosen, where).items():
@@ -188,8 +189,7 @@ def _maps(bench: Workbench, values: Mapping[str, Any]) -> Iterator[NDArray[np.ui
     units: tuple[Unit, ...] = values["units"]
     found = edit_bench(bench, state, cancel_check(bench, values))
     chosen = found.setup.choose(found.generator, units)
-    start = torch.from_numpy(state.latents.values).to(found.generator.device)
-    where = Coordinates(state.latents.space, start, None, state.class_index, state.psi)
+    where = standing_at(found.generator, found.setup, state)
     out = np.zeros((len(units), 16, 16), np.uint8)
     with torch.inference_mode():
         for name, maps in chosen_maps(found.generator, chosen, where).items():
@@ -232,6 +232,8 @@ def check_fits(generator: Generator, state: PictureState) -> None:
                 f"'{state.generator}'.",
                 "Choose a recipe of this generator.",
             )
+        if latents.moved != STILL:
+            generator.moving(latents.moved)  # raises where its maps cannot be moved
         size = float(np.sqrt(np.square(latents.values, dtype=np.float64).mean()))
         if latents.space == "z" and size > FAR:
             raise BadRequestError(

@@ -71,6 +71,14 @@ class Shape:
             at += 1
         yield LayerSpec(model, "generator.conv_to_rgb", self.colours, (side, side))
 
+    def whole(self, model: str) -> Iterator[LayerSpec]:
+        """The blocks, each of which draws all that there is at its side."""
+        side = 4
+        for i, (up, _, _, out) in enumerate(self.blocks):
+            side = 2 * side if up else side
+            at = i + (0 <= self.attention <= i)
+            yield LayerSpec(model, f"generator.layers.{at}", out, (side, side))
+
 
 class Truncation:
     """Which norm statistics a truncation selects.

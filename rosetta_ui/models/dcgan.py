@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rosetta_ui.errors import BadRequestError, WeightsCorruptError
 from rosetta_ui.models.generator import Generator
+from rosetta_ui.models.moving import first_of_each_side
 from rosetta_ui.models.torch_files import read_state
 from rosetta_ui.types import LayerSpec, ModelCard, Space
 
@@ -58,6 +59,7 @@ class Dcgan(Generator):
             LayerSpec(card.name, f"main.{3 * at + 2}", channels, (4 << at, 4 << at))
             for at, channels in enumerate(widths[1:-1])
         )
+        self.movable = first_of_each_side(self.layers, card.image_size[0])
 
     def synthesise_from(
         self, values: Tensor, space: Space, *, class_index: int | None = None, psi: float = 1.0

@@ -18,6 +18,7 @@ from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.fastgan_net import FastGanNet, Shape
 from rosetta_ui.models.foreign import ForeignGenerator, corrected_card
 from rosetta_ui.models.generator import Generator
+from rosetta_ui.models.moving import first_of_each_side
 from rosetta_ui.models.state_plan import (
     Plan,
     assemble,
@@ -45,6 +46,7 @@ class FastGan(Generator):
     def __init__(self, card: ModelCard, net: FastGanNet, shape: Shape) -> None:
         super().__init__(card, net)
         self.layers = tuple(shape.layers(card.name))
+        self.movable = first_of_each_side(tuple(shape.whole(card.name)), card.image_size[0])
 
     def synthesise_from(
         self, values: Tensor, space: Space, *, class_index: int | None = None, psi: float = 1.0

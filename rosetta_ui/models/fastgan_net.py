@@ -65,6 +65,12 @@ class Shape:
                 name = f"synthesis.feat_{side}.{place}"
                 yield LayerSpec(model, name, self.widths[i + 1], (side, side))
 
+    def whole(self, model: str) -> Iterator[LayerSpec]:
+        """The blocks, each of which draws all that there is at its side."""
+        for i in range(len(self.deep)):
+            side = 8 << i
+            yield LayerSpec(model, f"synthesis.feat_{side}", self.widths[i + 1], (side, side))
+
 
 class FixedNoise(nn.Module):
     """One noise map for every image, times a strength for each channel.

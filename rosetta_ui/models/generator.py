@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rosetta_ui.affine import STILL, Affine
 from rosetta_ui.errors import BadRequestError
+from rosetta_ui.models.moving import moving
 from rosetta_ui.types import Latents, LayerSpec, ModelCard, Space
 
 if TYPE_CHECKING:
@@ -30,9 +33,12 @@ class Generator(ABC):
         layers: the layers whose channels are units, in the order they run.
         n_ws: rows of a w+ latent; 0 without a w space.
         w_size: entries of w; 0 without a w space.
+        movable: modules whose output holds all that has been drawn so far, at 16 to 64 px and in
+            the order they run: there early maps can be moved. Empty where nothing is known of it.
     """
 
     layers: tuple[LayerSpec, ...]
+    movable: tuple[LayerSpec, ...] = ()
     n_ws: int = 0
     w_size: int = 0
 
@@ -102,10 +108,26 @@ class Generator(ABC):
     def synthesise(self, latents: Latents) -> Tensor:
         """Draw images without gradients: [n, 3, H, W] on the generator's device."""
         values = torch.from_numpy(np.ascontiguousarray(latents.values)).to(self.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), self.moving(latents.moved):
             return self.synthesise_from(
                 values, latents.space, class_index=latents.class_index, psi=latents.psi
             )
+
+    def moving(self, *moved: Affine) -> AbstractContextManager[None]:
+        """Move early maps in what this thread draws inside a `with`; see `models.moving`.
+
+        Args:
+            moved: one move for the whole batch, or one for each of its images.
+
+        Raises:
+            BadRequestError: a move, but this generator's early maps cannot be moved.
+        """
+        if not self.movable and any(each != STILL for each in moved):
+            raise BadRequestError(
+                f"The early maps of '{self.card.name}' cannot be moved.",
+                "Edit its latent alone.",
+            )
+        return moving(self.net, self.movable, moved)
 
     def to_w(self, z: Tensor, *, class_index: int | None = None, psi: float = 1.0) -> Tensor:
         """Map z [n, latent] to truncated w+ [n, n_ws, w_size], differentiably.

@@ -20,6 +20,7 @@ from torch.nn import functional
 from rosetta_ui.errors import BadRequestError, WeightsCorruptError
 from rosetta_ui.models.generator import Generator
 from rosetta_ui.models.mobile_stylegan_graphs import GAIN, SLOPE, read_mapping, read_synthesis
+from rosetta_ui.models.moving import first_of_each_side
 from rosetta_ui.models.openvino_ir import IrGraph
 from rosetta_ui.types import LayerSpec, ModelCard, Space
 
@@ -240,6 +241,7 @@ class MobileStyleGAN(Generator):
         self.n_ws = net.n_ws
         self.w_size = int(net.w_average.shape[0])
         self.layers = _layers(card.name, net)
+        self.movable = first_of_each_side(self.layers, card.image_size[0])
 
     def to_w(self, z: Tensor, *, class_index: int | None = None, psi: float = 1.0) -> Tensor:
         """Map z [n, latent] to w+ [n, n_ws, w], drawn towards the mean w by psi."""

@@ -21,6 +21,7 @@ from torch import Tensor
 from rosetta_ui.errors import WeightsCorruptError
 from rosetta_ui.models.filters import one_axis
 from rosetta_ui.models.foreign import ForeignGenerator, corrected_card
+from rosetta_ui.models.moving import first_of_each_side
 from rosetta_ui.models.state_plan import Plan, assemble, follow, keep, scaled, shape_of
 from rosetta_ui.models.style_files import (
     as_rows,
@@ -54,7 +55,9 @@ def load(card: ModelCard, tensors: Mapping[str, Tensor]) -> StyleGenerator:
     shape = Shape.of(card.options)
     noise = card.options.get("noise", "const") != "none"
     net = assemble(lambda: StyleGan2Net(shape, noise=noise), tensors, card.name)
-    return StyleGenerator(card, net, tuple(shape.layers(card.name)), shape.n_ws)
+    generator = StyleGenerator(card, net, tuple(shape.layers(card.name)), shape.n_ws)
+    generator.movable = first_of_each_side(tuple(shape.whole(card.name)), shape.resolution)
+    return generator
 
 
 def convert_state(foreign: ForeignGenerator) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -73,6 +73,12 @@ class Shape:
             side = 8 << i
             yield LayerSpec(model, f"to_rgbs.{i}.conv", self.colours, (side, side))
 
+    def whole(self, model: str) -> Iterator[LayerSpec]:
+        """Where maps and picture of a side are both there, and nothing else is passed on."""
+        for i in range(self.blocks):
+            side = 8 << i
+            yield LayerSpec(model, f"drawn.{i}", self.channels[2 * i + 2][1], (side, side))
+
 
 class UpConv(ModulatedConv):
     """A modulated 3×3 convolution that doubles the side: transposed, then smoothed.
@@ -190,6 +196,14 @@ class ToRgb(nn.Module):
         return own + resample(picture, self.filter, up=2, down=1, pad=self.pad)
 
 
+class Drawn(nn.Module):
+    """All that has been drawn at one side, as it is: a module so that hooks find it."""
+
+    def forward(self, maps: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps [n, channels, h, h] and the picture [n, colours, h, h]."""
+        return maps, picture
+
+
 class StyleGan2Net(StyleNet):
     """The network, for any shape.
 
@@ -212,18 +226,20 @@ class StyleGan2Net(StyleNet):
         self.to_rgb1 = ToRgb((first[1], shape.colours), w, clamp, 0)
         self.convs = nn.ModuleList()
         self.to_rgbs = nn.ModuleList()
+        self.drawn = nn.ModuleList()
         for i, channels in enumerate(rest):
             conv = ModulatedConv(channels, 3, w, padding=1) if i % 2 else UpConv(channels, w, taps)
             self.convs.append(StyledConv(conv, Activate(channels[1], 8 << i // 2, clamp, noise)))
             if i % 2:
                 self.to_rgbs.append(ToRgb((channels[1], shape.colours), w, clamp, taps))
+                self.drawn.append(Drawn())
 
     def forward(self, ws: Tensor) -> Tensor:
         """w+ [n, n_ws, w_size] → images [n, colours, resolution, resolution]."""
         maps = self.conv1(self.const.expand(len(ws), -1, -1, -1), ws[:, 0])
         picture = self.to_rgb1(maps, ws[:, 1])
-        for i, to_rgb in enumerate(self.to_rgbs):
+        for i, (to_rgb, drawn) in enumerate(zip(self.to_rgbs, self.drawn, strict=True)):
             maps = self.convs[2 * i](maps, ws[:, 2 * i + 1])
             maps = self.convs[2 * i + 1](maps, ws[:, 2 * i + 2])
-            picture = to_rgb(maps, ws[:, 2 * i + 3], picture)
+            maps, picture = drawn(maps, to_rgb(maps, ws[:, 2 * i + 3], picture))
         return picture

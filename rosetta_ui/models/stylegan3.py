@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from rosetta_ui.models.foreign import ForeignGenerator, corrected_card
+from rosetta_ui.models.moving import first_of_each_side
 from rosetta_ui.models.state_plan import Plan, assemble
 from rosetta_ui.models.style_files import plan_mapping, published_mapping
 from rosetta_ui.models.style_layers import StyleGenerator
@@ -37,7 +38,9 @@ def load(card: ModelCard, tensors: Mapping[str, Tensor]) -> StyleGenerator:
     card = corrected_card(card, card.options)
     shape = Shape.of(card.options)
     net = assemble(lambda: StyleGan3Net(shape), tensors, card.name)
-    return StyleGenerator(card, net, tuple(shape.units(card.name)), shape.n_ws)
+    generator = StyleGenerator(card, net, tuple(shape.units(card.name)), shape.n_ws)
+    generator.movable = first_of_each_side(generator.layers, shape.resolution)
+    return generator
 
 
 def convert_state(foreign: ForeignGenerator) -> tuple[dict[str, Tensor], dict[str, Any]]:

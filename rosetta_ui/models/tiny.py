@@ -93,6 +93,7 @@ class TinyGenerator(Generator):
             LayerSpec(card.name, "act1", 8, (8, 8)),
             LayerSpec(card.name, "act2", 6, (16, 16)),
         )
+        self.movable = self.layers[1:]
 
     def synthesise_from(
         self, values: Tensor, space: Space, *, class_index: int | None = None, psi: float = 1.0

@@ -76,8 +76,8 @@ class EditApi:
             seed: of the picture.
             class_index: for class-conditional generators only.
             recipe: begin with this picture instead, as a former call gave it.
-            settings: {steps, restarts, pull, stages, coarse_first, colours, space}; what is missing
-                is the generator's usual.
+            settings: {steps, restarts, pull, stages, coarse_first, colours, space, early}; what is
+                missing is the generator's usual.
             choice: {"kind": "units", "units": [...]}, or usual, active (x, y), matched (result),
                 concept (result, concept).
             source_seed: of the picture that a paste copies from or a blend goes to.

@@ -74,6 +74,8 @@ function settings() {
   const given = Object.fromEntries(["steps", "restarts", "pull", "stages"].map((id) => [id, numeric(id)]));
   const layers = part("layers-field").hidden ? "" : part("layers").value;
   given.coarse_first = layers ? layers === "first" : null;
+  const early = part("early").value;
+  given.early = early ? early === "early" : null;
   given.space = part("space").value || null;
   return Object.values(given).some((v) => v !== null) ? given : null;
 }

@@ -47,8 +47,15 @@ def test_inversions_reach_what_was_asked_of_them(zoo: Any, tmp_path: Path) -> No
 
 def test_edits_are_judged_and_stay_natural(zoo: Any, tmp_path: Path) -> None:
     found = rows(zoo, tmp_path, "edit", "--quick", "--only", "dcgan-digiface, shift 12 %")
-    ours, published = found["usual"], found["published, equal time"]
-    assert ours["seeds"] == published["seeds"] == 6
-    assert ours["fidelity_after"] > ours["fidelity_before"] + 0.15
-    assert ours["realism_percentile"] <= 95
-    assert ours["fidelity_after"] > published["fidelity_after"]
+    assert list(found) == ["usual", "latent alone", "published, equal time", "pixels moved"]
+    ours, latent, published, pixels = found.values()
+    assert {row["seeds"] for row in found.values()} == {6}
+    assert len({row["fidelity_before"] for row in found.values()}) == 1
+    assert latent["fidelity_after"] > latent["fidelity_before"] + 0.15
+    assert latent["fidelity_after"] > published["fidelity_after"]
+    for row in (ours, latent, pixels):
+        assert row["realism_percentile"] <= 95
+    # Six of the 24 seeds whose median is held to 0.85; pixels are as far as a judge can go.
+    assert ours["fidelity_after"] >= 0.85
+    assert abs(ours["fidelity_after"] - pixels["fidelity_after"]) < 0.05
+    assert ours["beyond_95"] <= ours["beyond_95_before"] + 1

@@ -10,6 +10,7 @@ import torch
 from tiny_edits import SlowGenerator, load, step
 from torch.nn import functional
 
+from rosetta_ui.editing.drawer import Drawer
 from rosetta_ui.editing.latents import PRIOR_SEED, natural_z
 from rosetta_ui.editing.preview_head import FIT_PICTURES, TEST_PICTURES, PreviewHead
 from rosetta_ui.editing.session import EditBench, edit, start_state
@@ -31,13 +32,13 @@ def head(slow: SlowGenerator) -> PreviewHead:
 
 def off(head: PreviewHead, slow: SlowGenerator, indices: range, seed: int) -> float:
     """Root mean square difference from full pictures made as small, in [0, 1]."""
-    state = start_state(slow, 0)
     squares: list[float] = []
     for i in indices:
         z = natural_z(slow, range(i, i + 1), seed)
         with torch.no_grad():
             small = functional.interpolate(slow.synthesise_from(z, "z"), size=(16, 16), mode="area")
-            seen = head.draw(slow, z, "z", state)
+            seen, _ = Drawer(slow, (), True, head).draw(z, "z")
+            assert seen is not None
         assert seen.shape == (1, 3, 16, 16)
         squares.append(float((seen - small).div(2).square().mean()))
     return math.sqrt(sum(squares) / len(squares))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rosetta_ui.affine import STILL
 from rosetta_ui.editing.recipe import edit_json, edit_of, recipe_json, recipe_numbers, recipe_state
 from rosetta_ui.edits import (
     Blend,
@@ -42,10 +43,15 @@ EDITS: list[Edit] = [
 LADDER = (Rung(0.5, 0.1), Rung(1.0, 0.1))
 
 
+FAR = [[1, 0, 1e9], [0, 1, 0]]
+MOVED = ((0.8, 0.1, 0.05), (-0.1, 0.8, 0.25))
+
+
 def state(steps: tuple[EditStep, ...] = ()) -> PictureState:
     values = np.random.default_rng(0).standard_normal((1, 3, 8)).astype(np.float32)
     start = Latents("z", values[:, 0], None, 0.7)
-    return PictureState("tiny-gan", 5, 0.7, None, start, Latents("w+", values, None, 0.7), steps)
+    end = Latents("w+", values, None, 0.7, MOVED)
+    return PictureState("tiny-gan", 5, 0.7, None, start, end, steps)
 
 
 def step(source: PictureState | None = None) -> EditStep:
@@ -53,7 +59,7 @@ def step(source: PictureState | None = None) -> EditStep:
     return EditStep(
         tuple(EDITS),
         units,
-        EditSettings("w+", 80, 0.05, 2, 0.1, 9, 64, 3, 0.5, True, 0.7, 1.5),
+        EditSettings("w+", 80, 0.05, 2, 0.1, 9, 64, 3, 0.5, True, 0.7, 1.5, True),
         source,
         LADDER,
         1,
@@ -70,6 +76,7 @@ def test_a_recipe_is_read_back_bit_for_bit() -> None:
     after = recipe_state(json.loads(json.dumps(recipe_json(before))))
     assert after.latents.values.tobytes() == before.latents.values.tobytes()
     assert after.start.values.tobytes() == before.start.values.tobytes()
+    assert (after.start.moved, after.latents.moved) == (STILL, MOVED)
     assert after.steps[0] == before.steps[0]
     assert after.steps[1].source is not None
     assert (after.generator, after.seed, after.psi) == ("tiny-gan", 5, 0.7)
@@ -86,7 +93,7 @@ def damaged(**changes: Any) -> dict[str, Any]:
         "text",
         {},
         damaged(kind="other"),
-        damaged(schema=2),
+        damaged(schema=3),
         damaged(generator=5),
         damaged(steps="none"),
         damaged(steps=[3]),
@@ -98,6 +105,10 @@ def damaged(**changes: Any) -> dict[str, Any]:
         damaged(latents={"space": "z", "shape": [1, 4], "values": "AAAA"}),
         damaged(latents={"space": "z", "shape": [2**20, 2**20], "values": ""}),
         damaged(latents={"space": "z", "shape": [1, 1], "values": "AADAfw=="}),
+        *(
+            damaged(latents={"space": "z", "shape": [1, 1], "values": "AACAPw==", "moved": moved})
+            for moved in (3, [[1, 0, 0]], [[1, 0, 0], [0, "1", 0]], [[1, 1, 0], [1, 1, 0]], FAR)
+        ),
         damaged(latents={"space": "v", "shape": [1, 1], "values": "AAAAAA=="}),
     ],
     ids=lambda r: str(r)[:30],
@@ -153,10 +164,15 @@ def test_a_recipe_of_an_older_version_without_ladders_is_read() -> None:
     kept = json.loads(json.dumps(recipe_json(state((step(),)))))
     for name in ("ladder", "rung"):
         del kept["steps"][0][name]
-    for name in ("natural", "stages", "band", "coarse_first", "colours", "keep"):
+    for name in ("natural", "stages", "band", "coarse_first", "colours", "keep", "early"):
         del kept["steps"][0]["settings"][name]
+    kept["schema"] = 1
+    for name in ("start", "latents"):
+        del kept[name]["moved"]
+    assert recipe_state(kept).latents.moved == STILL
     found = recipe_state(kept).steps[0]
     assert found.ladder == ()
     assert found.settings.stages == 1
     assert not found.settings.coarse_first
+    assert not found.settings.early
     assert (found.settings.colours, found.settings.keep) == (0, 0)

@@ -65,6 +65,8 @@
     "latent space":
       "Where the picture is looked for: z is what the generator samples; w is what its layers read; w+ has one w for each layer, which fits more and is less natural.",
     pull: "How strongly the latent is held near natural ones. More is more natural and less like the picture that was asked for.",
+    "early maps":
+      "What a generator's first layers have drawn, at 16 to 64 cells a side. Moved as they are, the layers after them draw the same picture elsewhere, and its latent stays as natural as it was.",
     "coarse layers first":
       "The rows of w+ that lay out the picture move at once, those of details from half of the steps on.",
     polish: "The second half of the steps goes by L-BFGS, which gets much nearer than Adam once the best start is known.",
