@@ -14,7 +14,7 @@ EDITS: Mapping[str, Sequence[Edit]] = {
     "mobilestylegan": (Zoom(1.25), Shift(0.06), Shift(0.10)),
 }
 MORE_EDITS: Sequence[Edit] = (Mirror(),)
-"""Of every generator, where there is time for them."""
+"""Of every generator, in a whole run and with the first settings only."""
 
 SEEDS = {"dcgan-digiface": 24, "mobilestylegan": 8}
 QUICK_SEEDS = {"dcgan-digiface": 6, "mobilestylegan": 1}
@@ -71,24 +71,16 @@ SETTINGS: Mapping[str, Sequence[Setting]] = {
         *FIRST,
         Setting("early maps", changes={"early": True, "steps": 1}),
         Setting("early maps, then the latent", changes={"early": True}),
-        Setting("16 px", ("main.8",)),
-        Setting("32 px", ("main.11",)),
         Setting("8 to 32 px", ("main.5", "main.8", "main.11")),
         Setting("no colours", changes={"colours": 0.0}),
-        Setting("colours 3", changes={"colours": 3.0}),
-        Setting("band 2", changes={"band": 2.0}),
         Setting("band 4", changes={"band": 4.0}),
-        Setting("40 steps", changes={"steps": 40}),
         Setting("4 small steps", changes={"stages": 4}),
         Setting("1 restart", changes={"restarts": 1}),
         Setting("4 restarts", changes={"restarts": 4}),
-        Setting("4 restarts, 512 natural", changes={"restarts": 4, "natural": 512}),
     ),
     "mobilestylegan": (
         *FIRST,
         Setting("early maps, then the latent", changes={"early": True}),
-        Setting("latent, pull 0.2", changes={"pull": 0.2}),
-        Setting("latent, no colours", changes={"colours": 0.0}),
-        Setting("latent, early rows first", changes={"coarse_first": True, "colours": 0.0}),
+        Setting("early rows first", changes={"coarse_first": True, "colours": 0.0}),
     ),
 }

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from rosetta_ui.benchmark.edit_settings import (
     EDITS,
+    FIRST,
     LATENT,
     MORE_EDITS,
     PUBLISHED_ZOOM_PULL,
@@ -118,7 +119,7 @@ def _rows(workbench: Workbench, quick: bool, only: str) -> Iterator[Row]:
         wanted = [
             (edit, setting)
             for edit in (*edits, *([] if quick else MORE_EDITS))
-            for setting in SETTINGS[generator]
+            for setting in (SETTINGS[generator] if edit in edits else FIRST)
             if setting.quick or not quick
             if only in f"{generator}, {words(edit)}, {setting.name}"
         ]

@@ -36,6 +36,12 @@ for step in client.submit(picture=picture, steps=20, api_name="/invert"):
     print(step["state"], step["step"], "of", step["steps"])
 print("inverted:", step["numbers"]["psnr"], "dB")
 
+# A drag of an eighth to the right, as in the Edit tab; its recipe is where another call goes on.
+shift = {"kind": "shift", "dx": 0.12, "dy": 0.0}
+for step in client.submit(edits=[shift], seed=3, api_name="/edit"):
+    print(step["state"], step["step"], "of", step["steps"])
+print("fidelity", step["numbers"]["fidelity_after"], "after", len(step["recipe"]["steps"]), "edit")
+
 # A match that is not wanted any more; what it had is kept and goes on next time.
 job = client.submit(n_images=5000, seed=1, api_name="/match")
 print(next(job)["state"], "cancelled:", job.cancel())
