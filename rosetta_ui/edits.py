@@ -75,10 +75,10 @@ class Mirror:
 
 @dataclass(frozen=True)
 class Scale:
-    """Multiply how far the units lie from their mean; 0 removes, above 1 strengthens.
+    """Multiply how far the units stand above their mean; 0 removes, above 1 strengthens.
 
     Attributes:
-        factor: 0 to 4; the largest activation is `factor` times as far above the unit's lowest.
+        factor: 0 to 4.
         region: where; None is everywhere.
     """
 
@@ -137,6 +137,11 @@ def only_moves(edits: Iterable[Edit]) -> bool:
     return all(isinstance(edit, Move) for edit in edits)
 
 
+def only_strengths(edits: Iterable[Edit]) -> bool:
+    """Whether the edits do nothing but make neurons stronger or weaker."""
+    return all(isinstance(edit, Scale) for edit in edits)
+
+
 def has_parts(edits: Iterable[Edit]) -> bool:
     """Whether some of the edits can be done in part."""
     return any(not isinstance(edit, Mirror | Paste) for edit in edits)
@@ -159,7 +164,8 @@ class EditSettings:
         band: how far the mean square of z may lie from 1, in natural deviations; 0 keeps its norm.
         coarse_first: in w+, the rows of the early layers move at once and the others later.
         colours: weight of the mean squared difference of the picture itself, in [-1, 1], moved as
-            the maps are; of a small one where the full one is slow.
+            the maps are; of a small one where the full one is slow. Where strengths change in a
+            region, of the picture outside it, which stays.
         keep: weight of the units whose strength is not asked to change: they should go on seeing
             what they saw; 0 leaves them free. Only where an edit changes nothing but strength.
         early: the maps of early layers are moved as asked (`Latents.moved`), and the latent makes

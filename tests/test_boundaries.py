@@ -30,7 +30,7 @@ LIGHT = (
 TABS = tuple(f"rosetta_ui.tabs.{p.stem}" for p in sorted((PACKAGE / "tabs").glob("[a-z]*.py")))
 
 # Which rooms a room may look into; its own and the shared values are always open.
-SHARED = {"types", "edits", "inversions", "errors"}
+SHARED = {"affine", "types", "edits", "inversions", "errors"}
 ALLOWED = {
     "widgets": set[str](),
     "tabs": {"widgets"},

@@ -54,7 +54,7 @@ def test_every_command_of_the_readme_exists_with_its_options(line: str) -> None:
     while words and hasattr(node, "commands") and words[0] in node.commands:
         node = node.commands[words.pop(0)]
     assert not hasattr(node, "commands"), f"'{line}' names no command"
-    known = {option for parameter in node.params for option in parameter.opts}
+    known = {o for p in node.params for o in (*p.opts, *p.secondary_opts)}
     used = {word.split("=")[0] for word in words if word.startswith("--")}
     assert used <= known, f"'{line}' uses {used - known}"
 

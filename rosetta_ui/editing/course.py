@@ -31,7 +31,7 @@ from rosetta_ui.editing.latents import PRIOR_SEED, natural_z
 from rosetta_ui.editing.optimise import Problem, Schedule
 from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.editing.setup import EditSetup, usual_units
-from rosetta_ui.editing.targets import whole_of
+from rosetta_ui.editing.targets import mask_of, whole_of
 from rosetta_ui.edits import (
     Edit,
     EditStep,
@@ -40,6 +40,7 @@ from rosetta_ui.edits import (
     Rung,
     Scale,
     only_moves,
+    only_strengths,
     part_of,
 )
 from rosetta_ui.errors import BadRequestError
@@ -108,9 +109,11 @@ class Course:
                 "Leave early layers out of it.",
             )
         self._before = state.latents.moved
-        # A neuron's strength says nothing of the colours that it should have.
-        self._coloured = bool(settings.colours) and not any(
-            isinstance(each, Scale) for each in step.edits
+        # A neuron's strength says nothing of the colours that it should have, but elsewhere they
+        # stay as they were.
+        self._regions = [e.region for e in step.edits if isinstance(e, Scale)]
+        self._coloured = bool(settings.colours) and (
+            not self._regions or (only_strengths(step.edits) and None not in self._regions)
         )
         with torch.no_grad():
             self._maps: Maps = self._seen(one)
@@ -120,9 +123,6 @@ class Course:
                 other = standing_at(generator, setup, step.source)
                 self._source = self._seen(other)
                 self._copied = self._drawn(other) if self._coloured else None
-            self._lowest = {
-                name: setup.lowest[name][index] for name, index in self._chosen.channels.items()
-            }
             self.stages = min(settings.stages, settings.steps)
             self.where = self._starts(one)
 
@@ -188,12 +188,22 @@ class Course:
     def _colours(self, share: float) -> Colours | None:
         if self._image is None or self._copied is None:
             return None
+        if self._regions:
+            return Colours(self._elsewhere(self._image), self._step.settings.colours)
         maps, source = {"colours": self._image}, {"colours": self._copied}
         each = [
             targets_of(maps, self._parts(share * rung.share), source=source)["colours"]
             for rung in self._rungs()
         ]
         return Colours(Target.side_by_side(each), self._step.settings.colours)
+
+    def _elsewhere(self, image: Tensor) -> Target:
+        """A picture as it is, outside of all regions in which strengths change."""
+        mask = torch.ones(image.shape[-2:], dtype=image.dtype, device=image.device)
+        for region in self._regions:
+            if region is not None:
+                mask = mask * ~mask_of(region, (mask.shape[0], mask.shape[1])).to(mask.device)
+        return Target(image, mask)
 
     def _targets(self, share: float) -> dict[str, Target]:
         each: list[dict[str, Target]] = []
@@ -202,7 +212,7 @@ class Course:
             if self._step.settings.early:
                 each.append(moved_targets(self._maps, self._ways(edits)))
                 continue
-            wanted = targets_of(self._maps, edits, lowest=self._lowest, source=self._source)
+            wanted = targets_of(self._maps, edits, source=self._source)
             if self._keeping is not None:
                 wanted = self._keeping.targets(wanted, self._maps, edits)
             each.append(wanted)

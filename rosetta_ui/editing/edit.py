@@ -73,14 +73,13 @@ class Target:
 
 
 def targets_of(
-    maps: Maps, edits: Sequence[Edit], *, lowest: Maps | None = None, source: Maps | None = None
+    maps: Maps, edits: Sequence[Edit], *, source: Maps | None = None
 ) -> dict[str, Target]:
     """The targets of some edits, applied in order to the generator's own maps.
 
     Args:
         maps: layer → [n, units, H, W], standardised, of the starting picture.
         edits: one or more.
-        lowest: layer → [units], lowest standardised value; needed by `Scale`.
         source: layer → [n, units, H, W] of the picture that `Paste` copies from.
 
     Raises:
@@ -89,12 +88,7 @@ def targets_of(
     if not edits:
         raise BadRequestError("No edit was asked for.", "Drag, zoom, or choose a region.")
     return {
-        name: _target(
-            each,
-            edits,
-            None if lowest is None else lowest[name],
-            None if source is None else source[name],
-        )
+        name: _target(each, edits, None if source is None else source[name])
         for name, each in maps.items()
     }
 
@@ -114,17 +108,14 @@ def moved_targets(maps: Maps, ways: Mapping[str, Affine]) -> dict[str, Target]:
     return found
 
 
-def _target(
-    maps: Tensor, edits: Sequence[Edit], lowest: Tensor | None, source: Tensor | None
-) -> Target:
+def _target(maps: Tensor, edits: Sequence[Edit], source: Tensor | None) -> Target:
     size = (maps.shape[-2], maps.shape[-1])
     seen = torch.ones(1, *size, dtype=maps.dtype, device=maps.device)
     weight = torch.ones_like(seen[0])
     strength = False
     for edit in edits:
         if isinstance(edit, Scale):
-            low = maps.amin((0, 2, 3)) if lowest is None else lowest.to(maps)
-            maps, strength = torch.stack([scale(each, low, edit) for each in maps]), True
+            maps, strength = torch.stack([scale(each, edit) for each in maps]), True
             if edit.region is not None:
                 weight = weight + REGION_WEIGHT * mask_of(edit.region, size).to(weight)
         elif isinstance(edit, Paste):

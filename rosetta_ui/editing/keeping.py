@@ -15,7 +15,7 @@ from torch import Tensor
 from rosetta_ui.editing.edit import Maps, Target
 from rosetta_ui.editing.losses import ChosenUnits
 from rosetta_ui.editing.targets import mask_of
-from rosetta_ui.edits import Edit, Scale
+from rosetta_ui.edits import Edit, Scale, only_strengths
 from rosetta_ui.types import Unit
 
 
@@ -23,7 +23,7 @@ def kept_units(
     usual: Sequence[Unit], asked: Sequence[Unit], edits: Sequence[Edit]
 ) -> tuple[Unit, ...]:
     """The units that an edit should leave as they are: usual ones, where only strength changes."""
-    if not all(isinstance(edit, Scale) for edit in edits):
+    if not only_strengths(edits):
         return ()
     return tuple(dict.fromkeys(unit for unit in usual if unit not in set(asked)))
 

@@ -136,16 +136,18 @@ def paste(onto: Tensor, source: Tensor, edit: Paste) -> Tensor:
     return torch.where(mask, warp(source, affine_of(edit)), onto)
 
 
-def scale(maps: Tensor, lowest: Tensor, edit: Scale) -> Tensor:
+def scale(maps: Tensor, edit: Scale) -> Tensor:
     """Make units stronger or weaker, everywhere or inside a region.
+
+    What stands above a unit's mean is scaled, and a unit that is off is at its mean: to ask for
+    less, such as its lowest over the data set, wiped out faces whose eyes were taken away.
 
     Args:
         maps: [units, H, W], standardised.
-        lowest: [units], each unit's lowest standardised value over the data set: its "off".
         edit: factor and region.
 
     Returns:
-        [units, H, W]: lowest + factor · (maps − lowest) inside, `maps` outside.
+        [units, H, W]: factor · what is above 0 inside, `maps` outside.
 
     Raises:
         BadRequestError: the factor is outside 0 to 4.
@@ -155,8 +157,7 @@ def scale(maps: Tensor, lowest: Tensor, edit: Scale) -> Tensor:
         raise BadRequestError(
             f"A strength of {edit.factor:g} is out of range.", f"Give {low:g} to {high:g}."
         )
-    off = lowest.view(-1, 1, 1)
-    changed = off + edit.factor * (maps - off)
+    changed = torch.where(maps > 0, edit.factor * maps, maps)
     if edit.region is None:
         return changed
     mask = mask_of(edit.region, (maps.shape[-2], maps.shape[-1])).to(maps.device)

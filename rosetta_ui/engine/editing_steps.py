@@ -24,6 +24,7 @@ from rosetta_ui.edits import (
     UnitChoice,
     has_parts,
     only_moves,
+    only_strengths,
 )
 from rosetta_ui.engine.dispatch import dispatch
 from rosetta_ui.engine.jobs import Cancel, JobHandle
@@ -89,7 +90,7 @@ class EditSteps:
             settings = replace(settings, space=state.latents.space)
         given = {k: v for k, v in asdict(request.trying or Trying()).items() if v is not None}
         settings = self._placed(state, request, settings, given)
-        if request.choice.kind not in WHOLE:
+        if request.choice.kind not in WHOLE and not only_strengths(request.edits):
             settings = replace(settings, colours=0.0)
         settings = checked_settings(replace(settings, **given))
         if given.get("coarse_first") and settings.space != "w+":

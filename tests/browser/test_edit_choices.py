@@ -177,6 +177,19 @@ def test_layers_of_w_plus_may_move_early_ones_first(drawn_app: str, open_page: O
     assert page.evaluate("rosetta.get('edit-form').settings.space") == "w"
 
 
+def test_what_moves_may_be_early_maps_or_the_latent_alone(
+    drawn_app: str, open_page: OpenPage
+) -> None:
+    page = tab(open_page, drawn_app)
+    page.locator("#edit-panel summary").click()
+    moves = page.get_by_role("combobox", name="What moves")
+    wanted = "rosetta.get('edit-form').settings?.early ?? null"
+    assert page.evaluate(wanted) is None
+    for label, value in (("Early maps", True), ("The latent alone", False), ("Usual", None)):
+        moves.select_option(label=label)
+        assert page.evaluate(wanted) is value
+
+
 # The real app
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from driving import OpenPage
 from edit_hands import (
@@ -25,10 +27,13 @@ from edit_hands import (
     show,
     shown,
     steps,
+    tab,
     wait_done,
     work,
 )
-from playwright.sync_api import expect
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Page, expect
 
 pytestmark = [
     pytest.mark.browser,
@@ -38,6 +43,13 @@ pytestmark = [
 ]
 
 Saw = Callable[[str], None]
+
+
+def pixels(page: Page) -> NDArray[np.float32]:
+    """The shown picture, reduced to the generator's 64 px."""
+    data = base64.b64decode(shown(page).split(",", 1)[1])
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB").resize((64, 64), Image.Resampling.BOX), np.float32)
 
 
 @pytest.mark.parametrize("density", [1, 2])
@@ -63,6 +75,34 @@ def test_12_a_drag_shows_its_arrow_first_and_then_moves_the_picture(
         f"edit, density {density}: first frame {work(page).get_attribute('data-first-ms')} ms"
         f" (goal 500), done {work(page).get_attribute('data-done-ms')} ms at 30 steps"
     )
+
+
+def test_12_without_a_wish_a_drag_moves_early_maps_and_keeps_the_latent(
+    edit_app: str, open_page: OpenPage
+) -> None:
+    page = tab(open_page, edit_app)
+    show(page, 3)
+    before = pixels(page)
+    drag(page, (0.5, 0.5), (0.625, 0.5))
+    wait_done(page, 1)
+    after = pixels(page)
+    found = recipe(page)
+    (made,) = found["steps"]
+    assert made["settings"]["early"] is True
+    assert found["latents"]["values"] == found["start"]["values"]
+    assert found["latents"]["moved"][0][2] == pytest.approx(-0.125, abs=0.01)
+    # An eighth of the 64 px picture, away from what comes in and from the frame.
+    asked_for, got = before[6:-6, 6:-14], after[6:-6, 14:-6]
+    assert np.abs(got - asked_for).mean() < 0.3 * np.abs(got - before[6:-6, 14:-6]).mean()
+
+    page.locator("#edit-panel summary").click()
+    page.get_by_role("combobox", name="What moves").select_option(label="The latent alone")
+    drag(page, (0.5, 0.5), (0.5, 0.4))
+    wait_done(page, 2)
+    found = recipe(page)
+    assert found["steps"][1]["settings"]["early"] is False
+    assert found["latents"]["values"] != found["start"]["values"]
+    assert found["latents"]["moved"][0][2] == pytest.approx(-0.125, abs=0.01)
 
 
 def test_12_touch_and_keys_ask_for_the_same(edit_app: str, open_page: OpenPage) -> None:

@@ -131,6 +131,22 @@ def test_colours_are_not_asked_for_where_a_neurons_strength_changes(bench: EditB
     assert np.array_equal(plain.latents.values, coloured.latents.values)
 
 
+def test_where_strength_changes_in_a_region_the_picture_stays_elsewhere(bench: EditBench) -> None:
+    left = Region.box(0.0, 0.0, 0.5, 1.0)
+    half = bench.generator.card.image_size[1] // 2
+    for seed in (1, 3, 5):
+        state = start_state(bench.generator, seed)
+        before = bench.generator.synthesise(state.latents)[..., half:]
+        free, kept = (
+            float((bench.generator.synthesise(found.latents)[..., half:] - before).square().mean())
+            for found in (
+                after(bench, state, step(bench, Scale(0.0, left), steps=60, colours=weight))
+                for weight in (0.0, 1000.0)  # its pictures are all of nearly one colour
+            )
+        )
+        assert kept < 0.5 * free
+
+
 def test_colours_come_from_the_picture_that_is_copied_from(bench: EditBench) -> None:
     state, other = start_state(bench.generator, 1), start_state(bench.generator, 9)
     box = Region(((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)))

@@ -111,8 +111,7 @@ def test_strength_zero_weakens_a_unit(generator: Generator) -> None:
     chosen, z = choose(generator, "act2"), latents(generator)
     with torch.no_grad():
         maps = chosen_maps(generator, chosen, Coordinates("z", z))
-    lowest = {name: each.amin((0, 2, 3)) for name, each in maps.items()}
-    targets = targets_of(maps, [Scale(0.0)], lowest=lowest)
+    targets = targets_of(maps, [Scale(0.0)])
     problem = problem_of(generator, chosen, targets, z)
     last = list(descend(problem, z, Schedule(steps=60, learning_rate=0.1)))[-1]
     found = problem.coordinates.latents(last.best)

@@ -88,7 +88,7 @@ def test_a_real_neuron_of_a_style_generator_rises_in_w(zoo: WeightStore) -> None
     mean = {s.name: torch.zeros(s.channels) for s in generator.layers}
     deviation = {s.name: torch.ones(s.channels) for s in generator.layers}
     w = generator.to_w(torch.randn(600, 512, generator=torch.Generator().manual_seed(0)))[:, 0]
-    setup = EditSetup(mean, deviation, {}, Prior.fit(w))
+    setup = EditSetup(mean, deviation, Prior.fit(w))
     z = torch.from_numpy(generator.sample(range(2), 0).values)
     where = coordinates(generator, setup.prior, z, card.psi, None)
     assert where.space == "w+"

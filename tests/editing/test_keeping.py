@@ -50,10 +50,9 @@ def test_only_strength_keeps_others_and_only_those_that_are_not_asked_for(
 def test_asked_units_change_and_the_others_are_free_in_the_region_alone(bench: EditBench) -> None:
     chosen = bench.setup.choose(bench.generator, usual_units(bench.generator.layers))
     own = maps(bench, start_state(bench.generator, 1))
-    lowest = {name: each.amin((0, 2, 3)) for name, each in own.items()}
     edits = [Scale(0.0, BOX)]
     keeping = Keeping.of(chosen, ASKED, 2.0)
-    found = keeping.targets(targets_of(own, edits, lowest=lowest), own, edits)
+    found = keeping.targets(targets_of(own, edits), own, edits)
     places = {name: index.tolist() for name, index in chosen.channels.items()}
     rows = [places["act2"].index(unit.channel) for unit in ASKED]
     others = [i for i in range(len(places["act2"])) if i not in rows]

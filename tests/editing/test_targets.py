@@ -115,11 +115,14 @@ def test_pasting_changes_the_region_alone() -> None:
 
 
 def test_strength_zero_turns_a_unit_off_inside_its_region() -> None:
-    maps, lowest = noise(2, 4, 4), torch.tensor([-2.0, -3.0], dtype=torch.float64)
-    off = scale(maps, lowest, Scale(0.0, Region.box(0, 0, 0.5, 1)))
-    assert torch.equal(off[:, :, :2], lowest.view(2, 1, 1).expand(2, 4, 2))
+    maps = noise(2, 4, 4)
+    off = scale(maps, Scale(0.0, Region.box(0, 0, 0.5, 1)))
+    assert torch.equal(off[:, :, :2], maps[:, :, :2].clamp_max(0))  # none above its mean
     assert torch.equal(off[:, :, 2:], maps[:, :, 2:])
-    assert torch.allclose(scale(maps, lowest, Scale(1.0)), maps)
+    assert torch.equal(scale(maps, Scale(1.0)), maps)
+    twice = scale(maps, Scale(2.0))
+    assert torch.equal(twice.clamp_min(0), 2 * maps.clamp_min(0))
+    assert torch.equal(twice.clamp_max(0), maps.clamp_max(0))
 
 
 @pytest.mark.parametrize("edit", [Shift(1.0), Shift(math.nan), Zoom(0.4), Zoom(3), Scale(2.0)])
@@ -131,4 +134,4 @@ def test_impossible_geometry_is_refused_in_a_sentence(edit: Edit) -> None:
 
 def test_a_strength_out_of_range_is_refused() -> None:
     with pytest.raises(BadRequestError, match="strength of 9"):
-        scale(noise(1, 2, 2), torch.zeros(1), Scale(9))
+        scale(noise(1, 2, 2), Scale(9))
