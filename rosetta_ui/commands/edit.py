@@ -130,6 +130,8 @@ def edit(
         if recipe is not None:
             state = read_recipe(recipe)
             last = _run(engine.editing.replay(state))
+            if last.note:
+                typer.echo(last.note)
             _write(engine, last, out, ())
             _film(engine, [replace(state, latents=state.start, steps=()), _state(last)], film, kind)
             return

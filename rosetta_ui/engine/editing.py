@@ -86,7 +86,8 @@ class Editing(EditSteps):
     def replay(self, state: PictureState, cancel: Cancel | None = None) -> Iterator[EditFrame]:
         """Make every edit of a state again from its start; the last frame has the state.
 
-        On the same machine the latent is the same to the last bit.
+        On the same machine the latent is the same to the last bit. Where other arithmetic leads
+        elsewhere, the last frame has the recipe's own latent, and says so in its note.
         """
         self._ready(state.generator)
         yield from self._hold({"what": "replay", "state": state}, cancel)

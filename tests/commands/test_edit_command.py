@@ -35,15 +35,19 @@ def picture(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
-def test_the_command_gives_the_engines_picture_and_replays_it(tmp_path: Path) -> None:
+def test_the_command_gives_the_engines_picture_and_replays_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, again = tmp_path / "a.png", tmp_path / "b.png"
     which = ("--generator", "planted-gan", "--seed", 4)
     run(tmp_path, *which, "--shift", "0.25,0", "--zoom", "1.2", "--steps", 6, "--out", first)
     recipe = json.loads(first.with_suffix(".json").read_text())
     assert recipe["seed"] == 4
     assert [e["kind"] for e in recipe["steps"][0]["edits"]] == ["shift", "zoom"]
+    capsys.readouterr()
     run(tmp_path, "--recipe", first.with_suffix(".json"), "--out", again)
     assert np.array_equal(picture(first), picture(again))
+    assert "another machine" not in capsys.readouterr().out
 
     settings = Settings(cache_dir=tmp_path / "cache", device="cpu", models_file=str(MODELS))
     with Engine(settings) as engine:

@@ -267,7 +267,26 @@ def test_a_recipe_opens_to_the_same_pixels_and_replays_to_the_same_bits(engine: 
     assert np.array_equal(view.entries[view.at].picture, engine.editing.draw(state))
     *_, last = engine.editing.replay(view.entries[view.at].state)
     assert last.state is not None
+    assert last.note == "", "its own steps lead there"
     assert last.state.latents.values.tobytes() == state.latents.values.tobytes()
+
+
+def test_a_recipe_whose_steps_end_elsewhere_here_is_drawn_from_its_own_latent(
+    engine: Engine,
+) -> None:
+    state, _ = engine.editing.start_picture("tiny-gan", 3)
+    state = edited(engine, state, request(Shift(0.2)))
+    # As a machine of another arithmetic may have left it.
+    values = state.latents.values + np.float32(0.05)
+    there = replace(state, latents=replace(state.latents, values=values))
+    *_, before, last = engine.editing.replay(there)
+    assert before.state is not None
+    assert before.state.latents.values.tobytes() == state.latents.values.tobytes()
+    assert "from the recipe's own latent" in last.note
+    assert last.state is not None
+    assert last.picture is not None
+    assert last.state.latents.values.tobytes() == values.tobytes()
+    assert np.array_equal(last.picture, engine.editing.draw(there))
 
 
 def test_a_recipe_of_another_shape_is_refused(engine: Engine) -> None:
