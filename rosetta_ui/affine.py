@@ -30,20 +30,34 @@ def undoing(affine: Affine) -> Affine:
         ValueError: it draws the picture together to a line, which nothing takes back.
     """
     (a, b, c), (d, e, f) = affine
-    area = a * e - b * d
-    if area == 0:
+    shown = area(affine)
+    if shown == 0:
         raise ValueError(f"{affine} cannot be undone")
-    p, q, s, t = e / area, -b / area, -d / area, a / area
+    p, q, s, t = e / shown, -b / shown, -d / shown, a / shown
     return (p, q, -p * c - q * f), (s, t, -s * c - t * f)
 
 
+def area(affine: Affine) -> float:
+    """How much of the picture the frame shows, 1 for all of it; negative where it is mirrored."""
+    (a, b, _), (d, e, _) = affine
+    return a * e - b * d
+
+
 def between(one: Affine, other: Affine, share: float) -> Affine:
-    """A map on the way: share 0 is `one`, 1 the other, each entry in proportion."""
+    """A map on the way: share 0 is `one`, 1 the other, each entry in proportion.
+
+    There is none between a picture and its mirror image, and one to a picture on its head leads
+    through a point: there it is the nearer of both.
+    """
     (a, b, c), (d, e, f) = (
         tuple(x + share * (y - x) for x, y in zip(row, to, strict=True))
         for row, to in zip(one, other, strict=True)
     )
-    return (a, b, c), (d, e, f)
+    way: Affine = (a, b, c), (d, e, f)
+    least = min(abs(area(one)), abs(area(other)))
+    if area(one) * area(other) < 0 or abs(area(way)) < least / 4:
+        return one if share < 0.5 else other
+    return way
 
 
 def shifted(dx: float, dy: float) -> Affine:

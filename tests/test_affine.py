@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from rosetta_ui.affine import STILL, Affine, between, is_shift, shifted, then, undoing
+from rosetta_ui.affine import STILL, Affine, area, between, is_shift, shifted, then, undoing
 from rosetta_ui.editing.targets import affine_of, whole_of
 from rosetta_ui.edits import Mirror, Rotate, Shift, Zoom
 
@@ -60,3 +60,11 @@ def test_on_the_way_entries_go_in_proportion() -> None:
     assert between(STILL, TURNED, 0.0) == STILL
     assert near(between(STILL, TURNED, 1.0), TURNED)
     assert near(between(STILL, shifted(0.4, -0.2), 0.25), shifted(0.1, -0.05))
+
+
+@pytest.mark.parametrize("move", [Mirror(), Rotate(180)])
+def test_on_the_way_nothing_becomes_a_line(move: Mirror | Rotate) -> None:
+    there = affine_of(move)
+    ways = [between(STILL, there, share / 20) for share in range(21)]
+    assert (ways[0], ways[-1]) == (STILL, there)
+    assert min(abs(area(way)) for way in ways) >= 0.25

@@ -27,8 +27,8 @@ class Setting:
     Attributes:
         name: in the table.
         layers: whose units are moved; empty takes what is usual.
-        changes: what differs from the generator's usual settings; from those of its latent alone
-            where `early` is not among them.
+        changes: what differs from the settings of the generator's latent alone; None, with the
+            usual layers, takes what is usual.
         published: z that may leave its shell, targets without a mask, and the time of `usual`.
         pixels: no generator at all: the picture's own pixels are moved. What it reaches is as much
             as the judge gives to a perfect edit, and how natural the picture is that was asked for.

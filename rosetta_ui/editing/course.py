@@ -31,7 +31,7 @@ from rosetta_ui.editing.latents import PRIOR_SEED, natural_z
 from rosetta_ui.editing.optimise import Problem, Schedule
 from rosetta_ui.editing.preview_head import PreviewHead
 from rosetta_ui.editing.setup import EditSetup, usual_units
-from rosetta_ui.editing.targets import mask_of, whole_of
+from rosetta_ui.editing.targets import followed, mask_of
 from rosetta_ui.edits import (
     Edit,
     EditStep,
@@ -223,7 +223,7 @@ class Course:
         if not self._step.settings.early:
             return (self._before,)
         return tuple(
-            then(self._before, whole_of(self._parts(share * rung.share))) for rung in self._rungs()
+            followed(self._before, self._parts(share * rung.share)) for rung in self._rungs()
         )
 
     def _ways(self, edits: Sequence[Edit]) -> dict[str, Affine]:
@@ -233,7 +233,7 @@ class Course:
         """
         layers, movable = self._generator.layers, self._generator.movable
         before = done_at(layers, movable, self._before)
-        after = done_at(layers, movable, then(self._before, whole_of(edits)))
+        after = done_at(layers, movable, followed(self._before, edits))
         return {spec.name: then(undoing(before[spec.name]), after[spec.name]) for spec in layers}
 
     def _rungs(self) -> tuple[Rung, ...]:

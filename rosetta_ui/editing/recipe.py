@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from rosetta_ui.affine import STILL, Affine
+from rosetta_ui.affine import STILL, Affine, area
 from rosetta_ui.edits import (
     Blend,
     Edit,
@@ -46,7 +46,8 @@ MOST_STEPS = 1000
 MOST_RUNGS = 16
 MOST_NATURAL = 8192
 MOST_MOVED = 1000.0
-"""Entries of a move, and how much smaller it may draw the picture."""
+"""Largest entry of a move, and what share of the picture it must show at least; an edit stops far
+before (`targets.MOST_ENLARGED`)."""
 
 MOST_VALUES = 1 << 20
 """Entries that a latent in a foreign recipe may have; the largest known w+ has 12 thousand."""
@@ -386,9 +387,10 @@ def _moved_of(data: object) -> Affine:
         raise _wrong("the move of a latent's early maps", "two rows of three numbers")
     (a, b, c), (d, e, f) = ([_number(value) for value in row] for row in data)
     largest = max(abs(value) for value in (a, b, c, d, e, f))
-    if largest > MOST_MOVED or abs(a * e - b * d) < 1 / MOST_MOVED:
+    moved: Affine = (a, b, c), (d, e, f)
+    if largest > MOST_MOVED or abs(area(moved)) < 1 / MOST_MOVED:
         raise _wrong("the move of a latent's early maps", "one that leaves a picture")
-    return (a, b, c), (d, e, f)
+    return moved
 
 
 def _number(value: object) -> float:

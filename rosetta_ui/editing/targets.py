@@ -14,12 +14,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from rosetta_ui.affine import STILL, Affine, shifted, then
+from rosetta_ui.affine import STILL, Affine, area, shifted, then
 from rosetta_ui.edits import Blend, Edit, Mirror, Paste, Region, Rotate, Scale, Shift, Zoom
 from rosetta_ui.errors import BadRequestError
 from rosetta_ui.models.moving import sample
 
 ZOOM_RANGE = (0.5, 2.0)
+MOST_ENLARGED = 4.0
+"""Of several moves together."""
 SCALE_RANGE = (0.0, 4.0)
 
 
@@ -64,6 +66,26 @@ def whole_of(edits: Sequence[Edit]) -> Affine:
     total = STILL
     for edit in edits:
         total = then(total, affine_of(edit))
+    return total
+
+
+def followed(before: Affine, edits: Sequence[Edit]) -> Affine:
+    """How a picture is moved that was moved already.
+
+    Raises:
+        BadRequestError: an impossible edit, or nothing to look at would be left of the picture.
+    """
+    total = then(before, whole_of(edits))
+    if not 1 / MOST_ENLARGED**2 <= abs(area(total)) <= MOST_ENLARGED**2:
+        raise BadRequestError(
+            f"With the moves before it, this one passes {MOST_ENLARGED:g} times larger or smaller.",
+            "Undo some of them first.",
+        )
+    if not valid((32, 32), total).any():
+        raise BadRequestError(
+            "With the moves before it, this one leaves nothing in the frame.",
+            "Undo some of them first.",
+        )
     return total
 
 

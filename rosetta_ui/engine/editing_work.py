@@ -170,8 +170,8 @@ def _replay(bench: Workbench, values: Mapping[str, Any]) -> Iterator[EditFrame]:
             yield last
         if last is None or last.state is None:
             return
-        again, kept = last.state.latents.values, state.latents.values
-        if again.shape != kept.shape or not np.array_equal(again, kept):
+        again, kept = last.state.latents, state.latents
+        if again.moved != kept.moved or not np.array_equal(again.values, kept.values):
             picture = drawn(generator, state.latents)
             yield replace(last, picture=picture, state=state, note=ELSEWHERE)
 

@@ -6,8 +6,8 @@ shift of MobileStyleGAN by 6 %, half a cell at 8 px: judge 0.91; one cell at 16 
 else needs such cells, and moves the finest of these maps, where they harm least (a mirrored face:
 0.78 at 16 px, 0.84 at 64 px). What comes in at an edge repeats the edge.
 
-Source: Xu et al. 2021, Positional encoding as spatial inductive bias in GANs (arXiv:2012.05217),
-on shifting a generator's early maps. Differs: whole cells at several resolutions.
+Background: Xu et al. 2021, Positional encoding as spatial inductive bias in GANs
+(arXiv:2012.05217): convolutional generators learn from the edges of early maps where things are.
 """
 
 from __future__ import annotations

@@ -7,15 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_edits import RowsGenerator, after, last, step
+from tiny_edits import RowsGenerator, after, climbed, last, step
 
 from rosetta_ui.editing.blending import blended, slerp
 from rosetta_ui.editing.course import Course
-from rosetta_ui.editing.session import EditBench, edit, ladder, replay, start_state
+from rosetta_ui.editing.session import EditBench, edit, replay, start_state
 from rosetta_ui.editing.setup import EditSetup
 from rosetta_ui.edits import (
     Blend,
-    EditStep,
     Mirror,
     Paste,
     PictureState,
@@ -30,15 +29,6 @@ from rosetta_ui.edits import (
 from rosetta_ui.errors import BadRequestError
 
 RUNGS = (Rung(0.5, 0.0), Rung(1.0, 0.0), Rung(1.0, 0.5))
-
-
-def climbed(bench: EditBench, state: PictureState, made: EditStep) -> tuple[PictureState, ...]:
-    work = ladder(bench, state, made)
-    while True:
-        try:
-            assert next(work).state is None
-        except StopIteration as end:
-            return end.value
 
 
 def test_parts_of_an_edit_add_up_to_it() -> None:

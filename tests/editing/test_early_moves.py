@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_edits import after, last, load, step
+from tiny_edits import after, climbed, last, load, step
 from torch import Tensor
 
 from rosetta_ui.affine import STILL, shifted, then
 from rosetta_ui.editing.blending import blended
 from rosetta_ui.editing.course import Course
 from rosetta_ui.editing.edit import moved_targets
-from rosetta_ui.editing.session import EditBench, edit, ladder, replay, start_state
+from rosetta_ui.editing.session import EditBench, edit, replay, start_state
 from rosetta_ui.editing.setup import latent_settings, usual_settings
 from rosetta_ui.editing.targets import affine_of
-from rosetta_ui.edits import Mirror, Paste, PictureState, Region, Rung, Scale, Shift, Zoom
+from rosetta_ui.edits import Blend, Mirror, Paste, PictureState, Region, Rung, Scale, Shift, Zoom
 from rosetta_ui.errors import BadRequestError
 
 QUARTER = Shift(0.25)  # two cells of the tiny generator's 8 px, eight pixels of its picture
@@ -85,13 +85,7 @@ def test_every_rung_moves_its_own_share_and_replays(bench: EditBench) -> None:
     state = start_state(bench.generator, 1)
     rungs = (Rung(0.5, 0.0), Rung(1.0, 0.0))
     made = replace(step(bench, QUARTER, early=True, steps=3), ladder=rungs, rung=1)
-    work = ladder(bench, state, made)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            half, whole = end.value
-            break
+    half, whole = climbed(bench, state, made)
     assert (half.latents.moved, whole.latents.moved) == (shifted(0.125, 0.0), shifted(0.25, 0.0))
     for found in (half, whole):
         again = last(replay(bench, found)).state
@@ -126,6 +120,27 @@ def test_a_film_between_moves_goes_half_way(bench: EditBench) -> None:
     half = blended(bench.generator, state, moved, 0.5)
     assert half.moved == shifted(0.125, 0.0)
     assert np.allclose(half.values, state.latents.values, atol=1e-6)
+
+
+def test_half_way_to_a_mirror_image_is_the_nearer_of_both(bench: EditBench) -> None:
+    state = start_state(bench.generator, 1)
+    mirrored = after(bench, state, step(bench, Mirror(), early=True, steps=1))
+    for share, near in ((0.25, state), (0.5, mirrored), (0.75, mirrored)):
+        found = blended(bench.generator, state, mirrored, share)
+        assert found.moved == near.latents.moved
+    half = after(bench, state, replace(step(bench, Blend(0.5)), source=mirrored))
+    assert after(bench, half, step(bench, QUARTER, early=True, steps=1)).latents.moved != STILL
+
+
+def test_moves_that_leave_nothing_of_the_picture_are_refused(bench: EditBench) -> None:
+    state = start_state(bench.generator, 1)
+    twice = step(bench, Zoom(2.0), early=True, steps=1)
+    large = after(bench, after(bench, state, twice), twice)
+    with pytest.raises(BadRequestError, match="4 times larger"):
+        after(bench, large, step(bench, Zoom(1.1), early=True, steps=1))
+    far = step(bench, Shift(0.6), early=True, steps=1)
+    with pytest.raises(BadRequestError, match="leaves nothing in the frame"):
+        after(bench, after(bench, state, far), far)
 
 
 def test_moves_that_early_maps_do_best_are_theirs_by_default() -> None:

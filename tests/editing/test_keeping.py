@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_edits import SETTINGS, after, last
+from tiny_edits import SETTINGS, after, climbed, last
 from torch import Tensor
 
 from rosetta_ui.editing.edit import Coordinates, chosen_maps, targets_of
 from rosetta_ui.editing.keeping import Keeping, kept_units
-from rosetta_ui.editing.session import EditBench, ladder, replay, start_state
+from rosetta_ui.editing.session import EditBench, replay, start_state
 from rosetta_ui.editing.setup import KEEP, usual_settings, usual_units
 from rosetta_ui.edits import EditStep, PictureState, Region, Rung, Scale, Shift
 from rosetta_ui.types import Unit
@@ -94,11 +94,6 @@ def test_what_is_kept_replays_and_is_tried_at_several_strengths(bench: EditBench
     assert again is not None
     assert again.latents.values.tobytes() == found.latents.values.tobytes()
     rungs = (Rung(0.5, 0.0), Rung(1.0, 0.0))
-    work = ladder(bench, state, replace(strength(bench, 1.0, Scale(0.0, BOX)), ladder=rungs))
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            half, whole = end.value
-            break
+    made = replace(strength(bench, 1.0, Scale(0.0, BOX)), ladder=rungs)
+    half, whole = climbed(bench, state, made)
     assert half.latents.values.tobytes() != whole.latents.values.tobytes()

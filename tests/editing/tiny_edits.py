@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from rosetta_ui.editing.session import EditBench, edit
+from rosetta_ui.editing.session import EditBench, edit, ladder
 from rosetta_ui.editing.setup import usual_units
 from rosetta_ui.edits import EditFrame, EditSettings, EditStep, PictureState
 from rosetta_ui.models.generator import Generator
@@ -71,3 +71,13 @@ def after(bench: EditBench, state: PictureState, made: EditStep) -> PictureState
     found = last(edit(bench, state, made)).state
     assert found is not None
     return found
+
+
+def climbed(bench: EditBench, state: PictureState, made: EditStep) -> tuple[PictureState, ...]:
+    """The states of a ladder's rungs."""
+    work = ladder(bench, state, made)
+    while True:
+        try:
+            assert next(work).state is None
+        except StopIteration as end:
+            return end.value
