@@ -60,12 +60,13 @@ ZOOM_RESTARTS = 4
 KEEP = 5.0
 """Weight of the units that a change of strength should leave alone. With 0 a face whose hair was
 taken away became another person's. With 1 the features of five pictures of the DCGAN outside the
-region agree to 0.89, 0.93 and 0.85 with those before (eyes, mouth, hair), with 5 to 0.96, 0.95, 0.91."""
+region agree to 0.89, 0.93 and 0.85 with those before (eyes, mouth, hair), with 5 to 0.96, 0.95 and
+0.91."""
 
 STRENGTHS: Mapping[Space, EditSettings] = {
-    # Outside the region the picture stays as it was (colours), and w near its start. With a pull of
-    # 0.1 and no colours most of five portraits lay at the 96th to 100th percentile, and eyes or hair
-    # that were taken away ruined them; now four lie at the 18th to 90th, and one that began at the
+    # Outside the region the picture stays as it was (colours), and w near its start. With a pull
+    # of 0.1 and no colours most of five portraits lay at the 96th to 100th percentile, ruined where
+    # eyes or hair were taken away; now four lie at the 18th to 90th, and one that began at the
     # 93rd at the 95th to 99th.
     "w+": EditSettings("w+", 80, 0.05, pull=3.0, colours=20.0, keep=KEEP),
     "z": EditSettings("z", 150, 0.15, colours=50.0, keep=KEEP),
@@ -77,7 +78,7 @@ def usual_settings(card: ModelCard, edits: Sequence[Edit] = ()) -> EditSettings:
     settings = latent_settings(card, edits)
     if early_helps(card, edits):
         # The latent has nothing to add: 150 steps more take a shift of the DCGAN from 0.959 to
-        # 0.961, 80 of 20 s a zoom of MobileStyleGAN from 0.921 to 0.922, its shift from 0.98 to 0.97.
+        # 0.961; 80 steps, 20 s, a zoom of MobileStyleGAN from 0.921 to 0.922.
         return replace(settings, early=True, steps=1)
     return settings
 
